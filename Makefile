@@ -1,0 +1,80 @@
+# RevSync. `make help` lists the targets. Only Python 3.11 (with its venv module), make and git are needed.
+PYTHON ?= python3
+BIN := .venv/bin
+BASE_URL ?= http://127.0.0.1:$(or $(PORT),8000)
+REVSYNC_DATA_DIR ?= .data
+export PORT REVSYNC_DATA_DIR REVSYNC_PUBLIC_HOST
+
+.DEFAULT_GOAL := help
+.PHONY: help install install-dev run test test-long demo demo-tuner bench lint types layers openapi examples openapi-check debian-check migrations-check compose-env requirements doctor logs clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: ## Make .venv and install the pinned packages (all targets do it by themselves)
+	@$(PYTHON) tools/bootstrap.py
+
+install-dev:
+	@$(PYTHON) tools/bootstrap.py --dev
+
+run: install ## Run the whole system: PORT=8000 REVSYNC_DATA_DIR=.data REVSYNC_PUBLIC_HOST=
+	@exec $(BIN)/python -m core.embedded.supervisor --end-with-parent
+
+test: install-dev ## Run the test suite on its own servers
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+
+test-long: install-dev ## The tests that take more than a few seconds as well
+	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+
+demo: install ## Play the rider's journey against the running server and show each step
+	@$(BIN)/python tools/demo_journey.py --base-url $(BASE_URL) --data-dir $(REVSYNC_DATA_DIR)
+
+demo-tuner: install ## Play how a tuner applies, is approved, publishes and is found
+	@$(BIN)/python tools/demo_tuner_journey.py --base-url $(BASE_URL) --data-dir $(REVSYNC_DATA_DIR)
+
+bench: install-dev ## Measure the hot endpoints against the raw floor; writes benchmarks/
+	@$(BIN)/python -m benchmarks
+
+compose-env: install ## Write .env with fresh secrets for docker compose (once)
+	@$(BIN)/python tools/make_compose_env.py
+
+lint: install-dev layers types ## ruff, import-linter, mypy, container files, check --deploy
+	@$(BIN)/ruff check .
+	@$(BIN)/python tools/lint_containers.py
+	@$(BIN)/python tools/check_deploy.py
+
+layers: install-dev
+	@$(BIN)/lint-imports --no-cache
+
+types: install-dev
+	@$(BIN)/python tools/with_test_settings.py $(BIN)/mypy
+
+openapi: install-dev ## Write openapi.yaml, docs/problems.md and docs/endpoints.md from the code
+	@$(BIN)/python tools/with_test_settings.py $(BIN)/python manage.py spectacular --file openapi.yaml --validate --fail-on-warn
+	@$(BIN)/python tools/with_test_settings.py $(BIN)/python tools/write_reference.py
+
+examples: install-dev ## Record what a running `make run` answers, for the schema (wants a fresh data directory; then `make openapi`)
+	@$(BIN)/python tools/record_examples.py --base-url $(BASE_URL) --data-dir $(REVSYNC_DATA_DIR)
+
+openapi-check: install-dev
+	@$(BIN)/python tools/with_test_settings.py $(BIN)/python manage.py spectacular --file .openapi.generated.yaml --validate --fail-on-warn
+	@diff -u openapi.yaml .openapi.generated.yaml && rm -f .openapi.generated.yaml || \
+		{ rm -f .openapi.generated.yaml; echo 'openapi.yaml differs from the code: run `make openapi` and commit it'; exit 1; }
+
+debian-check: install-dev ## Migrations on Debian's PostgreSQL 15, and a journey through PgBouncer (both must be installed)
+	@$(BIN)/python tools/check_on_debian.py
+
+migrations-check: install-dev ## Fail when a model has changed without a migration
+	@$(BIN)/python tools/with_test_settings.py --servers $(BIN)/python manage.py makemigrations --check --dry-run
+
+requirements: ## Pin what is installed in .venv (after changing a requirements*.in by hand)
+	@$(BIN)/python tools/pin_requirements.py
+
+doctor: install ## Check every dependency, setting and right, beside a running `make run`
+	@$(BIN)/python manage.py doctor
+
+logs: ## Follow the logs of the running system
+	@tail -n 20 -F $(REVSYNC_DATA_DIR)/logs/*.log
+
+clean: ## Remove the virtual environment and caches; the data directory stays
+	@rm -rf .venv .venv.lock .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,71 @@
+"""Structured logs on standard output: one JSON object (or a readable line) an event, with the request's id.
+
+Nothing here may import Django: the settings import this module.
+"""
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import structlog
+
+# Belt and braces: nothing of the kind should reach a log call, and what does is blanked.
+SECRET_NAMES = re.compile(
+    r"pass(word)?|secret|token|authorization|cookie|code|email|vin|frame_number|url|signature|client_secret", re.IGNORECASE
+)
+HARMLESS_NAMES = frozenset({"status_code", "problem_code", "url_name", "code_version"})
+
+
+@lru_cache(maxsize=1024)
+def _is_secret(name: str) -> bool:
+    return name not in HARMLESS_NAMES and SECRET_NAMES.search(name) is not None
+
+
+def blank_secrets(_logger: Any, _method: str, event: dict) -> dict:
+    """Replace the values of fields whose name says that they hold something private."""
+    for name in event:
+        if _is_secret(name):
+            event[name] = "[removed]"
+    return event
+
+
+SHARED_PROCESSORS: list[Any] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
+    structlog.processors.format_exc_info,
+    blank_secrets,
+]
+
+
+def logging_config(*, level: str, fmt: str) -> dict:
+    """Django's LOGGING: `fmt` is `json` or `text`."""
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, *SHARED_PROCESSORS, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+    renderer = structlog.processors.JSONRenderer() if fmt == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {
+            "structured": {
+                "()": structlog.stdlib.ProcessorFormatter,
+                "foreign_pre_chain": SHARED_PROCESSORS,
+                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+            }
+        },
+        "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}},
+        "root": {"handlers": ["stdout"], "level": level},
+        "loggers": {
+            "django.request": {"level": "ERROR"},
+            "django.security.DisallowedHost": {"level": "CRITICAL"},
+            "botocore": {"level": "WARNING"},
+            "boto3": {"level": "WARNING"},
+            "urllib3": {"level": "WARNING"},
+            "stripe": {"level": "WARNING"},
+        },
+    }

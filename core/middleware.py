@@ -1,0 +1,122 @@
+"""Request ids and log lines, problems outside REST framework, and cookies for the admin only."""
+
+import re
+import time
+from functools import lru_cache
+
+import structlog
+from csp.middleware import CSPMiddleware
+from csp.utils import build_policy
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import DisallowedHost
+from django.middleware.csrf import CsrfViewMiddleware
+
+from core import metrics
+from core.ids import new_id
+from core.problems import problem_response
+
+_REQUEST_ID = re.compile(r"\A[A-Za-z0-9._-]{8,64}\Z")
+log = structlog.get_logger("revsync.request")
+
+
+class RequestIdMiddleware:
+    """Takes a well-formed `X-Request-ID` or makes one; binds it to every log line; writes one line and one measurement a request.
+
+    The line has the route, never the path's query: links and tokens must not reach a log.
+    """
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        request.request_id = given if _REQUEST_ID.match(given) else new_id().hex
+        structlog.contextvars.bind_contextvars(request_id=request.request_id)
+        started = time.perf_counter()
+        try:
+            response = self.get_response(request)
+            response["X-Request-ID"] = request.request_id
+            if not (response.streaming or response.status_code in {204, 304} or response.has_header("Content-Length")):
+                response["Content-Length"] = str(len(response.content))  # without it the server would answer in chunks
+            match = request.resolver_match
+            route = match.route if match else None
+            seconds = time.perf_counter() - started
+            metrics.observe_request(method=request.method, route=route, status_code=response.status_code, seconds=seconds)
+            log.info(
+                "request", method=request.method, route=route, status_code=response.status_code, duration_ms=round(seconds * 1000, 1)
+            )
+            return response
+        finally:
+            structlog.contextvars.clear_contextvars()
+
+
+class ApiProblemMiddleware:
+    """Refuses a host that is not ours before anything else looks at the request."""
+
+    def __init__(self, get_response):
+        self.get_response = get_response
+
+    def __call__(self, request):
+        try:
+            request.get_host()
+        except DisallowedHost:
+            return problem_response(request, "bad_request", detail="This host is not served here.")
+        return self.get_response(request)
+
+
+class _AdminPathOnly:
+    """The wrapped middleware runs for the admin's paths; the API never touches a cookie."""
+
+    def __call__(self, request):
+        if request.path.startswith("/admin/"):
+            return super().__call__(request)
+        return self.get_response(request)
+
+
+class AdminSessionMiddleware(_AdminPathOnly, SessionMiddleware):
+    """Sessions, for the admin."""
+
+
+class AdminCsrfMiddleware(_AdminPathOnly, CsrfViewMiddleware):
+    """CSRF protection, for the admin: only it authenticates by cookie."""
+
+    def process_view(self, request, callback, callback_args, callback_kwargs):
+        if request.path.startswith("/admin/"):
+            return super().process_view(request, callback, callback_args, callback_kwargs)
+        return None
+
+
+class AdminAuthenticationMiddleware(_AdminPathOnly, AuthenticationMiddleware):
+    """The signed-in person, for the admin."""
+
+
+class AdminMessageMiddleware(_AdminPathOnly, MessageMiddleware):
+    """One-time messages, for the admin."""
+
+    def process_response(self, request, response):
+        return super().process_response(request, response) if hasattr(request, "_messages") else response
+
+
+class ContentSecurityMiddleware(CSPMiddleware):
+    """The content security policy, built once for all answers but the admin's and those that ask for their own.
+
+    The admin theme's Alpine needs `'unsafe-eval'` and inline styles: there and nowhere else (see the ADR).
+    """
+
+    def process_response(self, request, response):
+        if request.path.startswith("/admin/"):
+            response._csp_replace = settings.ADMIN_CONTENT_SECURITY_POLICY
+            # without a referrer browsers send `Origin: null` with a form, which the CSRF check refuses
+            response.headers.setdefault("Referrer-Policy", "same-origin")
+        elif not any(hasattr(response, name) for name in ("_csp_update", "_csp_replace", "_csp_config")):
+            response.headers.setdefault("Content-Security-Policy", _policy())
+            return response
+        return super().process_response(request, response)
+
+
+@lru_cache(maxsize=1)
+def _policy() -> str:
+    return build_policy(settings.CONTENT_SECURITY_POLICY["DIRECTIVES"])

@@ -1,0 +1,342 @@
+"""`make run`, played for real: one system on ports and a data directory of its own."""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import psutil
+import pytest
+
+from core.embedded import ports, processes, supervisor
+
+ROOT = supervisor.ROOT
+STARTED_WITHIN_SECONDS = 60
+
+
+class System:
+    """A supervisor of the whole system without demo data."""
+
+    def __init__(self, data: Path, *, public_host: str = "") -> None:
+        self.data, self.public_host = data, public_host
+        self.port = ports.free_port()
+        self.lines: list[str] = []
+
+    def start(self) -> "System":
+        self.output = self.data.with_suffix(f".{time.monotonic_ns()}.out")
+        environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "HOME")}
+        environment |= {
+            "PORT": str(self.port),
+            "REVSYNC_DATA_DIR": str(self.data),
+            "REVSYNC_DEMO": "0",
+            "REVSYNC_PUBLIC_HOST": self.public_host,
+        }
+        with self.output.open("wb") as output:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "core.embedded.supervisor"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+            )
+        return self
+
+    def said(self) -> str:
+        return self.output.read_text()
+
+    def wait_for(self, text: str, seconds: float = STARTED_WITHIN_SECONDS) -> None:
+        found = processes.wait_until(lambda: text in self.said(), seconds=seconds, alive=lambda: self.process.poll() is None)
+        assert found, f"it did not say {text!r} but:\n{self.said()}{self.logs()}"
+
+    def logs(self) -> str:
+        return "".join(
+            f"\n== {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in sorted((self.data / "logs").glob("*.log"))
+        )
+
+    def members(self) -> list[psutil.Process]:
+        me = psutil.Process(self.process.pid)
+        return [me, *me.children(recursive=True)]
+
+    def child(self, part: str) -> psutil.Process:
+        """The child whose command line has `part`."""
+        for process in psutil.Process(self.process.pid).children():
+            with contextlib.suppress(psutil.Error):
+                if part in " ".join(process.cmdline()):
+                    return process
+        raise AssertionError(f"no child has {part} in its command line")
+
+    def get(self, path: str) -> tuple[int, str]:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as refused:
+            return refused.code, refused.read().decode()
+        except OSError as trouble:
+            return 0, str(trouble)
+
+    def stop(self) -> float:
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(20)
+        return time.monotonic() - started
+
+    def kill_everything(self) -> list[psutil.Process]:
+        members = self.members()
+        for process in members:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait(5)
+        return members
+
+    def clean_up(self) -> None:
+        if self.process.poll() is None:
+            self.kill_everything()
+
+
+class Neighbour:
+    """Another host: a network namespace with a cable of its own to this one. Where that is not allowed, loopback's second address."""
+
+    def __init__(self) -> None:
+        # A network for each process, so that runs side by side don't meet.
+        net = f"10.{213 + os.getpid() // 16_384 % 8}.{os.getpid() // 64 % 256}"
+        self.here, self.there = f"{net}.{os.getpid() % 64 * 4 + 1}", f"{net}.{os.getpid() % 64 * 4 + 2}"
+        self.name = f"rs{os.getpid()}"
+        cable = (f"rs{os.getpid()}a", f"rs{os.getpid()}b")
+        self.is_real = shutil.which("ip") is not None and all(
+            subprocess.run(["ip", *command.split()], capture_output=True, check=False).returncode == 0
+            for command in (
+                f"netns add {self.name}",
+                f"link add {cable[0]} type veth peer name {cable[1]} netns {self.name}",
+                f"addr add {self.here}/30 dev {cable[0]}",
+                f"link set {cable[0]} up",
+                f"-n {self.name} addr add {self.there}/30 dev {cable[1]}",
+                f"-n {self.name} link set {cable[1]} up",
+            )
+        )
+        self.address_of_this_host = self.here if self.is_real else "127.0.0.2"
+
+    def open_ports(self, wanted: list[int]) -> set[int]:
+        """Those of the ports that the neighbour can connect to."""
+        program = (
+            "import socket, sys\n"
+            "for port in map(int, sys.argv[2:]):\n"
+            "    try: socket.create_connection((sys.argv[1], port), timeout=2).close(); print(port)\n"
+            "    except OSError: pass"
+        )
+        command = ["ip", "netns", "exec", self.name] if self.is_real else []
+        command += [sys.executable, "-c", program, self.address_of_this_host, *map(str, wanted)]
+        return {int(line) for line in subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout.split()}
+
+    def leave(self) -> None:
+        if shutil.which("ip"):
+            subprocess.run(
+                ["ip", "netns", "del", self.name], capture_output=True, check=False
+            )  # its end of the cable goes, and so does ours
+
+
+def listening(members: list[psutil.Process]) -> dict[int, set[str]]:
+    """Port → addresses on which any of these processes listens."""
+    found: dict[int, set[str]] = {}
+    for process in members:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for connection in process.net_connections("inet"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found.setdefault(connection.laddr.port, set()).add(connection.laddr.ip)
+    return found
+
+
+@pytest.fixture(scope="module")
+def neighbour():
+    host = Neighbour()
+    yield host
+    host.leave()
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory, neighbour):
+    running = System(tmp_path_factory.mktemp("system") / "data", public_host=neighbour.address_of_this_host)
+    running.start().wait_for("ready in")
+    yield running
+    running.clean_up()
+
+
+# The tests of this file tell one story about one system: with xdist they stay on one worker (`--dist loadgroup`).
+pytestmark = [pytest.mark.xdist_group("supervisor"), pytest.mark.timeout(180)]
+
+
+def test_one_ready_line_names_api_docs_and_admin(system):
+    ready = [line for line in system.said().splitlines() if "ready in" in line]
+
+    assert len(ready) == 1
+    base = f"http://{system.public_host or '127.0.0.1'}:{system.port}"
+    for part in (f"{base}/api/v1/", f"{base}/api/docs/", f"{base}/admin/", "demo.json", "mail"):
+        assert part in ready[0]
+    assert system.get("/readyz")[0] == 200
+    assert system.get("/livez") == (200, '{"status": "alive"}')
+
+
+def test_secrets_and_settings_of_the_run_are_private_files(system):
+    for name in ("secrets.json", "runtime.env"):
+        assert stat.S_IMODE((system.data / name).stat().st_mode) == 0o600
+    for name in ("mail", "logs", "signing", "s3", "postgres", "payments"):
+        assert stat.S_IMODE((system.data / name).stat().st_mode) == 0o700
+    command_lines = " ".join(" ".join(process.cmdline()) for process in system.members())
+    for secret in json.loads((system.data / "secrets.json").read_text()).values():
+        assert secret not in command_lines
+
+
+def test_manage_py_works_beside_the_running_system(system):
+    environment = {"PATH": os.environ["PATH"], "REVSYNC_DATA_DIR": str(system.data)}
+
+    done = subprocess.run(
+        [sys.executable, "manage.py", "migrate", "--check"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
+def test_only_the_web_and_the_s3_port_can_be_reached_from_another_address(system, neighbour):
+    runtime = dict(line.split("=", 1) for line in (system.data / "runtime.env").read_text().splitlines() if not line.startswith("#"))
+    relay_port = int(runtime["S3_PUBLIC_ENDPOINT_URL"].rsplit(":", 1)[1])
+    all_ports = listening(system.members())
+
+    assert len(all_ports) >= 13, "web, relay, PostgreSQL, payments and the S3 server's ten"
+    reachable = neighbour.open_ports(sorted(all_ports))
+    assert reachable == {system.port, relay_port}
+    assert {port for port, addresses in all_ports.items() if addresses != {"127.0.0.1"}} == reachable
+    with pytest.raises(urllib.error.HTTPError) as caught:  # it is the S3 server, and it asks for a signature
+        urllib.request.urlopen(f"http://{system.public_host}:{relay_port}/revsync-private/x", timeout=5)
+    assert caught.value.code == 403
+
+
+def test_a_second_copy_on_the_same_data_directory_is_refused_in_one_line(system):
+    second = System(system.data).start()
+
+    assert second.process.wait(20) == 1
+    assert second.said().splitlines() == [
+        f"revsync: another copy runs on {system.data} (process {system.process.pid}): stop it, or set REVSYNC_DATA_DIR and PORT"
+    ]
+
+
+def test_a_taken_port_is_refused_in_one_line(system, tmp_path):
+    second = System(tmp_path / "other")
+    second.port = system.port
+
+    assert second.start().process.wait(20) == 1
+    assert second.said().splitlines() == [f"revsync: port {system.port} is taken: choose another one with PORT=…"]
+
+
+@pytest.mark.parametrize(("name", "part"), [("worker", "run_worker"), ("payments", "core.embedded.payments")])
+def test_a_child_that_dies_is_started_again_and_it_is_said(system, name, part):
+    victim = system.child(part)
+    victim.kill()
+
+    system.wait_for(f"{name} was ended by SIGKILL; starting it again", 10)
+    system.wait_for(f"{name} was started again", 10)
+    assert processes.wait_until(lambda: system.get("/readyz")[0] == 200, seconds=30, pause=0.2)
+    assert system.child(part).pid != victim.pid
+
+
+def test_a_killed_database_comes_back_on_its_port_and_the_system_recovers(system):
+    before = (system.data / "runtime.env").read_text()
+    system.child("/postgres -D").kill()
+
+    system.wait_for("postgres was started again", 30)
+
+    assert processes.wait_until(lambda: system.get("/readyz")[0] == 200, seconds=30, pause=0.2), system.logs()
+    assert (system.data / "runtime.env").read_text() == before
+
+
+def test_a_killed_s3_server_comes_back_on_its_port_and_the_system_recovers(system):
+    system.child("weed").kill()
+
+    system.wait_for("s3 was started again", 40)
+
+    assert processes.wait_until(lambda: system.get("/readyz")[0] == 200, seconds=30, pause=0.2), system.logs()
+
+
+def test_the_next_start_recovers_after_everything_was_killed_and_stops_cleanly(system):
+    killed = system.kill_everything()
+    assert (system.data / "runtime.env").exists(), "nobody could tidy up"
+    system.public_host = ""
+
+    started = time.monotonic()
+    system.start().wait_for("ready in")
+
+    assert time.monotonic() - started < 40
+    assert not [process for process in killed if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    members = system.members()
+    assert {address for addresses in listening(members).values() for address in addresses} == {"127.0.0.1"}
+    assert system.stop() < 15
+    assert system.process.returncode == 0
+    assert not [process for process in members if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not (system.data / "runtime.env").exists()
+    assert not re.search(r"was killed|failed|Traceback", system.said())
+
+
+@pytest.mark.long
+def test_a_child_that_dies_again_and_again_ends_the_whole(system):
+    environment = {"PATH": os.environ["PATH"], "PORT": str(ports.free_port()), "REVSYNC_DATA_DIR": str(system.data), "REVSYNC_DEMO": "0"}
+    program = (
+        "import sys; from core.embedded import supervisor\n"
+        "supervisor.web_command = lambda host, port: [sys.executable, '-c', 'raise SystemExit(7)']\n"
+        "sys.exit(supervisor.main([]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90, check=False
+    )
+
+    assert done.returncode == 1
+    assert "web ended with status 7; starting it again in 0.2 s" in done.stdout
+    assert "web ended with status 7 for the 6th time in 60 s, stopping everything" in done.stdout
+
+
+@pytest.mark.parametrize("port", ["0", "eighty", "70000"])
+def test_a_port_that_is_none_is_refused_in_one_line(port, tmp_path):
+    environment = {"PATH": os.environ["PATH"], "PORT": port, "REVSYNC_DATA_DIR": str(tmp_path)}
+
+    done = subprocess.run(
+        [sys.executable, "-m", "core.embedded.supervisor"], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+
+    assert (done.returncode, done.stderr) == (1, f"revsync: PORT is '{port}': a number from 1 to 65535 is wanted\n")
+
+
+def test_sigterm_during_the_start_stops_it_cleanly(tmp_path):
+    system = System(tmp_path / "data").start()
+    assert processes.wait_until(lambda: (tmp_path / "data" / "processes.json").exists(), seconds=20)
+    members = system.members()
+
+    assert system.stop() < 15
+
+    assert system.process.returncode == 0, system.said()
+    assert not [process for process in members if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+
+
+def test_the_supervisor_ends_when_make_is_killed(tmp_path):
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PORT": str(ports.free_port()),
+        "REVSYNC_DATA_DIR": str(tmp_path / "data"),
+        "REVSYNC_DEMO": "0",
+    }
+    program = (
+        "import subprocess, sys\n"
+        "print(subprocess.Popen([sys.executable, '-m', 'core.embedded.supervisor', '--end-with-parent']).pid, flush=True)\n"
+        "import time; time.sleep(60)"
+    )
+    make = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
+    started = psutil.Process(int(make.stdout.readline()))
+    assert processes.wait_until(lambda: (tmp_path / "data" / "processes.json").exists(), seconds=20)
+    members = [started, *started.children(recursive=True)]
+
+    make.kill()
+    make.wait(5)
+
+    _, living = psutil.wait_procs(members, timeout=15)
+    assert not living

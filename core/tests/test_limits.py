@@ -1,0 +1,65 @@
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from core import limits
+from core.exceptions import RateLimited
+from core.testing.races import race
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+
+
+@pytest.fixture(autouse=True)
+def _three_a_minute(settings):
+    settings.LIMITS = {"test": (3, 60)}
+    settings.APPROXIMATE_LIMITS = {"default": (3, 60)}
+
+
+@pytest.mark.django_db
+class TestExactLimit:
+    def test_the_fourth_within_the_window_is_refused_and_says_how_long(self):
+        for _ in range(3):
+            limits.hit("test", "a", at=NOW)
+
+        with pytest.raises(RateLimited) as refusal:
+            limits.hit("test", "a", at=NOW + timedelta(seconds=20))
+
+        assert refusal.value.retry_after_seconds == 41
+
+    def test_keys_do_not_share_a_count(self):
+        for key in "abcd":
+            limits.hit("test", key, at=NOW)
+
+    def test_the_window_ends(self):
+        for _ in range(3):
+            limits.hit("test", "a", at=NOW)
+
+        assert limits.hit("test", "a", at=NOW + timedelta(seconds=60)).remaining == 2
+
+    def test_failures_are_refused_without_being_counted(self):
+        for _ in range(3):
+            limits.hit("test", "a", at=NOW)
+
+        with pytest.raises(RateLimited):
+            limits.ensure_below("test", "a", at=NOW)
+        limits.reset("test", "a")
+        limits.ensure_below("test", "a", at=NOW)
+
+    def test_ended_windows_are_purged(self):
+        limits.hit("test", "a", at=NOW)
+
+        assert limits.purge_ended(at=NOW + timedelta(seconds=59)) == 0
+        assert limits.purge_ended(at=NOW + timedelta(seconds=60)) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_twenty_parallel_hits_exactly_three_pass():
+    assert race(lambda: limits.hit("test", "a", at=NOW), times=20) == ["ok"] * 3 + ["rate_limited"] * 17
+
+
+def test_the_approximate_limit_counts_in_the_cache():
+    for _ in range(3):
+        limits.hit_approximate("default", "x")
+
+    with pytest.raises(RateLimited):
+        limits.hit_approximate("default", "x")

@@ -1,0 +1,233 @@
+"""The base view. Everything that its row of the endpoint table declares is enforced here, before the method runs."""
+
+import hashlib
+import uuid
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from rest_framework import exceptions as drf
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from core import clock, idempotency, limits
+from core.endpoints import Endpoint
+from core.exceptions import IdempotencyKeyRequired, InvalidInput, ReauthenticationRequired, UnknownField
+from core.pagination import Ordering, paginate
+from core.peer import peer_address
+from core.problems import limit_headers
+
+
+class ApiView(APIView):
+    """A view of the endpoint table.
+
+    `rows` are its endpoints by method. A method reads `self.body()` and `self.params()`, makes one domain call and
+    answers; refusals are raised and become problems.
+    """
+
+    rows: ClassVar[Mapping[str, Endpoint]] = {}
+    reads_raw_body: ClassVar[bool] = False  # webhooks verify the bytes themselves
+    format_kwarg = None
+    metadata_class = None  # OPTIONS is the CORS middleware's affair
+    http_method_names = ["get", "post", "put", "patch", "delete", "head"]
+
+    @property
+    def endpoint(self) -> Endpoint:
+        """The row of the method that runs."""
+        return self.rows["GET" if self.request.method == "HEAD" else self.request.method]
+
+    @property
+    def allowed_methods(self) -> list[str]:
+        return [*self.rows, *(["HEAD"] if "GET" in self.rows else [])]
+
+    def get_permissions(self):
+        return [self.endpoint.access()]
+
+    def initial(self, request, *args, **kwargs):
+        """Negotiate, then method, credentials, access, limits, step-up: in this order."""
+        self.at = clock.now()
+        self._limit_headers: dict[str, str] = {}
+        if ("GET" if request.method == "HEAD" else request.method) not in self.rows:
+            raise drf.MethodNotAllowed(request.method)
+        request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
+        self.perform_authentication(request)
+        self.check_permissions(request)
+        self.check_limits(request)
+        if self.endpoint.step_up and not self._is_stepped_up(request):
+            raise ReauthenticationRequired
+        if self.endpoint.query is None:
+            self._refuse_parameters()
+        if self.endpoint.request is None and not self.reads_raw_body and request.method != "GET":
+            self._refuse_members()
+
+    def _is_stepped_up(self, request) -> bool:
+        stepped_up_at = request.auth.stepped_up_at
+        return stepped_up_at is not None and self.at - stepped_up_at <= settings.STEP_UP_LIFETIME
+
+    def check_limits(self, request) -> None:
+        """The approximate limit of every route and, where declared, the exact one of this."""
+        key = f"u{request.user.pk}" if request.user is not None else f"p{peer_address(request)}"
+        standing = limits.hit_approximate("default", key)
+        if self.endpoint.limit:
+            standing = limits.hit(self.endpoint.limit, key, at=self.at)
+        self._limit_headers = limit_headers(
+            standing.name, standing.limit, standing.window_seconds, standing.remaining, standing.reset_seconds
+        )
+
+    def finalize_response(self, request, response, *args, **kwargs):
+        response = super().finalize_response(request, response, *args, **kwargs)
+        for name, value in getattr(self, "_limit_headers", {}).items():
+            response.headers.setdefault(name, value)
+        row = self.rows.get("GET" if request.method == "HEAD" else request.method)
+        if response.status_code == 200 and row is not None and row.cache == "public" and request.user is None:
+            self._make_cacheable(request, response)
+        else:
+            response.headers.setdefault("Cache-Control", "no-store")
+        return response
+
+    @staticmethod
+    def _make_cacheable(request, response) -> None:
+        """`ETag` over the rendered bytes; 304 when the client has them."""
+        response.render()
+        etag = '"' + hashlib.blake2b(response.content, digest_size=12).hexdigest() + '"'
+        response.headers.setdefault("Cache-Control", "public, max-age=30")
+        response["ETag"] = etag
+        response["Vary"] = "Authorization"
+        candidates = [part.strip().removeprefix("W/") for part in request.META.get("HTTP_IF_NONE_MATCH", "").split(",")]
+        if etag in candidates or "*" in candidates:
+            response.status_code = 304
+            response.content = b""
+            response.headers.pop("Content-Type", None)
+
+    # What methods use
+
+    def body(self) -> dict[str, Any]:
+        """The validated body. Raises: ValidationError with a pointer for each thing that is wrong."""
+        assert self.endpoint.request is not None, f"{self.endpoint.name} declares no request serializer"
+        partial = self.request.method == "PATCH"
+        serializer = self.endpoint.request(data=self.request.data, partial=partial, context={"request": self.request, "view": self})
+        serializer.is_valid(raise_exception=True)
+        return serializer.validated_data
+
+    def params(self) -> dict[str, Any]:
+        """The validated query parameters; repeated and unknown ones are refused."""
+        given = self.request.query_params
+        for name in given:
+            if len(given.getlist(name)) > 1:
+                raise InvalidInput.parameter(name, "repeated", "This parameter is given more than once.")
+            if "\0" in given[name]:
+                raise InvalidInput.parameter(name, "invalid", "A NUL character is not allowed.")
+        serializer = self.endpoint.query(data=given.dict(), context={"request": self.request, "view": self})
+        try:
+            serializer.is_valid(raise_exception=True)
+        except drf.ValidationError as exc:
+            exc.in_query = True
+            raise
+        return serializer.validated_data
+
+    def _refuse_parameters(self) -> None:
+        for name in self.request.query_params:
+            raise UnknownField.parameter(name[:100], "unknown_field", "This parameter is not known.")
+
+    def _refuse_members(self) -> None:
+        data = self.request.data
+        if data and not isinstance(data, dict):
+            raise InvalidInput.at("", "invalid", "This operation takes no body.")
+        for name in data:
+            raise UnknownField.at(f"/{str(name)[:100]}", "unknown_field", "This operation takes no body.")
+
+    def revision(self) -> int | None:
+        """The revision in `If-Match`, or None without the header. Raises: InvalidInput for anything but one strong tag."""
+        header = self.request.headers.get("If-Match", "").strip()
+        if header in {"", "*"}:
+            return None
+        digits = header[1:-1]
+        if not (header[0] == header[-1] == '"' and digits.isascii() and digits.isdigit() and len(digits) < 10):
+            raise InvalidInput('If-Match takes the revision in quotes, as in "3".')
+        return int(digits)
+
+    def page(
+        self,
+        queryset: QuerySet,
+        ordering: Ordering,
+        *,
+        params: Mapping[str, Any] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        context: Mapping[str, Any] | None = None,
+        render: Callable[[Any], Any] | None = None,
+    ) -> Response:
+        """`{"next", "results"}` of one page, its rows by `render` or by the endpoint's response serializer."""
+        params = self.params() if params is None else params
+        page = paginate(
+            queryset, ordering, cursor=params.get("cursor"), page_size=params["page_size"], bound_to=self.bound_to()
+        )
+        if render is not None:
+            results = [render(row) for row in page.rows]
+        else:
+            results = self.endpoint.response(page.rows, many=True, context={"request": self.request, **(context or {})}).data
+        return Response({"next": self.next_url(page.next_cursor), "results": results, **(extra or {})})
+
+    def bound_to(self) -> str:
+        """What a cursor of this list is bound to: path, caller where the list is private, and filters."""
+        filters = sorted((name, value) for name, value in self.request.query_params.items() if name not in {"cursor", "page_size"})
+        caller = self.request.user.pk if self.request.user is not None and self.endpoint.cache == "private" else ""
+        return f"{self.request.path}|{caller}|{urlencode(filters)}"
+
+    def next_url(self, cursor: str | None) -> str | None:
+        """The absolute URL of the next page."""
+        if cursor is None:
+            return None
+        query = {**self.request.query_params.dict(), "cursor": cursor}
+        return self.request.build_absolute_uri(f"{self.request.path}?{urlencode(query)}")
+
+    def create_once(
+        self,
+        act: Callable[[idempotency.Claim], Any],
+        *,
+        render: Callable[[Any], Any],
+        find: Callable[[uuid.UUID], Any],
+        atomic: bool = True,
+        status: Callable[[Any], int] | None = None,
+    ) -> Response:
+        """Create with `Idempotency-Key`: `act(claim)` makes the resource, `find(id)` reads it again for a repeat.
+
+        With `atomic`, effect and key are committed together here. A service that talks to the network in between gets
+        the claim (`atomic=False`) and completes it in its own deciding transaction.
+        """
+        key = self._idempotency_key()
+        endpoint = self.endpoint
+        claim = idempotency.begin(
+            actor_id=self.request.user.pk if self.request.user is not None else uuid.UUID(int=0),
+            operation=endpoint.name,
+            key=key,
+            fingerprint=idempotency.fingerprint(self.request.path, self.request.data) if key else b"",
+            at=self.at,
+        )
+        status_of = status or (lambda _resource: endpoint.status)
+        if claim.replayed_resource_id is not None:
+            resource = find(claim.replayed_resource_id)
+            return Response(render(resource), status=status_of(resource), headers={"Idempotency-Replayed": "true"})
+        try:
+            if atomic:
+                with transaction.atomic():
+                    resource = act(claim)
+                    claim.complete(resource.pk)
+            else:
+                resource = act(claim)
+        except BaseException:
+            claim.abandon()
+            raise
+        return Response(render(resource), status=status_of(resource))
+
+    def _idempotency_key(self) -> str | None:
+        key = self.request.headers.get("Idempotency-Key")
+        if key is None:
+            if self.endpoint.idempotency == "required":
+                raise IdempotencyKeyRequired
+            return None
+        if not (1 <= len(key) <= 255 and key.isascii() and key.isprintable()):
+            raise IdempotencyKeyRequired
+        return key

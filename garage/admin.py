@@ -1,0 +1,196 @@
+"""The garage for staff: found by id, owner or VIN, read with everything personal masked."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+
+from core.admin_base import Panel, ReadOnlyAdmin, link_to, link_to_person, mark, short_hash, size
+from core.admin_site import site
+from core.crypto import keyed_hash
+from garage import vin
+from garage.enums import TransferState
+from garage.models import (
+    EcuReadout,
+    MakeAlias,
+    ModelAlias,
+    NoReadBackConsent,
+    StockFile,
+    Vehicle,
+    VehicleMake,
+    VehicleMod,
+    VehicleModel,
+    VehicleTransfer,
+)
+
+TRANSFER_KINDS = {TransferState.OFFERED: "warn", TransferState.ACCEPTED: "good"}
+
+
+@admin.register(Vehicle, site=site)
+class VehicleAdmin(ReadOnlyAdmin):
+    icon, rank = "two_wheeler", 10
+    list_display = ("make", "model", "year", "market", "kind", "masked_vin", "owner_link", "state", "created_at")
+    list_filter = ("kind", "market", ("deleted_at", admin.EmptyFieldListFilter))
+    list_select_related = ("owner",)
+    search_fields = ("make", "model", "owner__email", "owner__display_name")
+    search_help_text = "An id, a whole VIN or frame number, a make, a model or the owner."
+    ordering = ("-created_at", "-pk")
+    computed = ("masked_vin", "masked_frame_number")
+    concealed = ("nickname",)
+
+    @admin.display(description="VIN")
+    def masked_vin(self, vehicle: Vehicle) -> str:
+        return vin.mask(vehicle.vin) if vehicle.vin else "–"
+
+    @admin.display(description="Frame number")
+    def masked_frame_number(self, vehicle: Vehicle) -> str:
+        return vin.mask(vehicle.frame_number) if vehicle.frame_number else "–"
+
+    @admin.display(description="Owner")
+    def owner_link(self, vehicle: Vehicle) -> Any:
+        return link_to(vehicle.owner, vehicle.owner.display_name)
+
+    @admin.display(description="State")
+    def state(self, vehicle: Vehicle) -> Any:
+        return mark("Deleted") if vehicle.deleted_at else mark("Present", "good")
+
+    def get_search_results(self, request: HttpRequest, queryset: QuerySet, search_term: str) -> tuple[QuerySet, bool]:
+        """A whole VIN or frame number is found by its keyed hash, whoever owns the vehicle."""
+        number = vin.normalise(search_term)
+        by_number = queryset.filter(Q(vin_hash=keyed_hash("vin", number)) | Q(frame_number_hash=keyed_hash("frame_number", number)))
+        if number and by_number.exists():
+            return by_number, False
+        return super().get_search_results(request, queryset, search_term)
+
+    def panels(self, request: HttpRequest, row: Vehicle) -> list[Panel]:
+        return [
+            Panel(
+                "ECU read-outs",
+                ("Read", "Hardware number", "Calibration", "Image size"),
+                [
+                    (
+                        link_to(each, f"{each.read_at:%Y-%m-%d %H:%M}"),
+                        each.hardware_number,
+                        each.calibration_id,
+                        size(each.image_size_bytes),
+                    )
+                    for each in row.readouts.order_by("-read_at", "-pk")[:20]
+                ],
+            ),
+            Panel(
+                "Stock files",
+                ("Name", "Hardware number", "Calibration", "Image"),
+                [
+                    (link_to(each, each.name), each.hardware_number, each.calibration_id, short_hash(each.image_sha256))
+                    for each in row.stock_files.order_by("-created_at", "-pk")
+                ],
+            ),
+        ]
+
+
+class _OfVehicleAdmin(ReadOnlyAdmin):
+    list_select_related = ("vehicle",)
+
+    @admin.display(description="Vehicle")
+    def vehicle_link(self, row: Any) -> Any:
+        return link_to(row.vehicle, f"{row.vehicle.make} {row.vehicle.model} {row.vehicle.year}")
+
+
+@admin.register(VehicleMod, site=site)
+class VehicleModAdmin(_OfVehicleAdmin):
+    icon, rank = "build", 20
+    list_display = ("vehicle_link", "category", "brand", "part", "installed_on")
+    list_filter = ("category",)
+    search_fields = ("brand", "part")
+    ordering = ("-created_at", "-pk")
+
+
+@admin.register(EcuReadout, site=site)
+class EcuReadoutAdmin(_OfVehicleAdmin):
+    """The serial is encrypted and not shown."""
+
+    icon, rank, plural = "memory", 30, "ECU read-outs"
+    list_display = ("read_at", "vehicle_link", "hardware_number", "calibration_id", "image_size")
+    search_fields = ("hardware_number", "calibration_id")
+    ordering = ("-received_at", "-pk")
+
+    @admin.display(description="Image size", ordering="image_size_bytes")
+    def image_size(self, readout: EcuReadout) -> str:
+        return size(readout.image_size_bytes)
+
+
+@admin.register(StockFile, site=site)
+class StockFileAdmin(_OfVehicleAdmin):
+    icon, rank = "save", 40
+    list_display = ("created_at", "vehicle_link", "name", "format", "hardware_number", "calibration_id", "image")
+    list_filter = ("format",)
+    search_fields = ("name", "hardware_number", "calibration_id")
+    ordering = ("-created_at", "-pk")
+    concealed = ("storage_key",)
+
+    @admin.display(description="Image")
+    def image(self, stock: StockFile) -> Any:
+        return short_hash(stock.image_sha256)
+
+
+@admin.register(NoReadBackConsent, site=site)
+class NoReadBackConsentAdmin(_OfVehicleAdmin):
+    icon, rank, plural = "gavel", 50, "No-read-back consents"
+    list_display = ("accepted_at", "vehicle_link", "hardware_number", "text_version", "person")
+    search_fields = ("hardware_number", "text_version")
+    ordering = ("-accepted_at", "-pk")
+
+    @admin.display(description="Given by")
+    def person(self, consent: NoReadBackConsent) -> Any:
+        return link_to_person(consent.given_by_id)
+
+
+@admin.register(VehicleTransfer, site=site)
+class VehicleTransferAdmin(_OfVehicleAdmin):
+    icon, rank = "swap_horiz", 60
+    list_display = ("offered_at", "vehicle_link", "coloured_state", "tries_left", "expires_at", "ended_at")
+    list_filter = ("state",)
+    search_fields = ("vehicle__make", "vehicle__model")
+    ordering = ("-offered_at", "-pk")
+    concealed = ("departed",)  # it holds the vehicle as its former owner saw it, VIN and all
+
+    @admin.display(description="State", ordering="state")
+    def coloured_state(self, transfer: VehicleTransfer) -> Any:
+        return mark(transfer.get_state_display(), TRANSFER_KINDS.get(TransferState(transfer.state), "neutral"))
+
+
+@admin.register(VehicleMake, site=site)
+class VehicleMakeAdmin(ReadOnlyAdmin):
+    icon, rank = "factory", 70
+    list_display = ("name", "folded", "rank")
+    search_fields = ("name", "folded", "aliases__name")
+    ordering = ("rank", "folded")
+
+
+@admin.register(VehicleModel, site=site)
+class VehicleModelAdmin(ReadOnlyAdmin):
+    icon, rank = "category", 80
+    list_display = ("make", "name", "kind", "year_from", "year_to", "source")
+    list_filter = ("kind", "source")
+    list_select_related = ("make",)
+    search_fields = ("name", "folded", "make__name")
+    ordering = ("make__rank", "rank", "pk")
+
+
+@admin.register(MakeAlias, site=site)
+class MakeAliasAdmin(ReadOnlyAdmin):
+    icon, rank = "label", 90
+    list_display = ("name", "make")
+    list_select_related = ("make",)
+    search_fields = ("name", "make__name")
+    ordering = ("folded", "pk")
+
+
+@admin.register(ModelAlias, site=site)
+class ModelAliasAdmin(ReadOnlyAdmin):
+    icon, rank = "label", 91
+    list_display = ("name", "model")
+    list_select_related = ("model__make",)
+    search_fields = ("name", "model__name")
+    ordering = ("folded", "pk")

@@ -1,0 +1,19 @@
+"""Every table of the garage."""
+
+from garage.models.catalog import MakeAlias, ModelAlias, VehicleMake, VehicleModel
+from garage.models.stock import NoReadBackConsent, StockFile
+from garage.models.transfers import VehicleTransfer
+from garage.models.vehicles import EcuReadout, Vehicle, VehicleMod
+
+__all__ = [
+    "EcuReadout",
+    "MakeAlias",
+    "ModelAlias",
+    "NoReadBackConsent",
+    "StockFile",
+    "Vehicle",
+    "VehicleMake",
+    "VehicleMod",
+    "VehicleModel",
+    "VehicleTransfer",
+]

@@ -1,0 +1,114 @@
+"""The catalogue of makes and models. Fitments and vehicles point to it; `manage.py import_catalogue` fills it."""
+
+from django.db import models
+from django.db.models import F, Q
+
+from core.ids import new_id
+from garage.enums import CatalogSource, VehicleKind
+
+
+class VehicleMake(models.Model):
+    """A maker as riders name it ("Yamaha", "Mercedes-Benz").
+
+    Made and renamed only by the catalogue's import; never deleted, because fitments and vehicles point below it.
+    `folded` is its name as `garage.catalog.fold` writes it. A lower `rank` is more common on the road.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    name = models.CharField(max_length=60)
+    folded = models.CharField(max_length=60, unique=True)  # one maker under one spelling, or a fitment splits in two
+    rank = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["rank", "folded"]
+        constraints = [
+            models.CheckConstraint(
+                name="vehicle_make_folded_has_no_spaces",  # an unfolded name would never be found again
+                condition=Q(folded__regex=r"^[a-z0-9]+$"),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class MakeAlias(models.Model):
+    """Another name of a maker ("VW", "Harley"). Belongs to the catalogue's import, which also deletes it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    make = models.ForeignKey(VehicleMake, on_delete=models.CASCADE, related_name="aliases")
+    name = models.CharField(max_length=60)
+    folded = models.CharField(max_length=60, unique=True)  # an alias of two makers would match at random
+
+    class Meta:
+        verbose_name_plural = "make aliases"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class VehicleModel(models.Model):
+    """A model of a maker with the years it was sold in.
+
+    Made and changed only by the catalogue's import; never deleted, because fitments and vehicles point to it. A model
+    without `year_to` is still sold. `source` and `source_note` say where the row's facts come from.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    make = models.ForeignKey(VehicleMake, on_delete=models.PROTECT, related_name="models")
+    kind = models.CharField(max_length=10, choices=VehicleKind)
+    name = models.CharField(max_length=80)
+    folded = models.CharField(max_length=80)
+    year_from = models.PositiveSmallIntegerField()
+    year_to = models.PositiveSmallIntegerField(null=True)
+    rank = models.PositiveIntegerField()
+    source = models.CharField(max_length=5, choices=CatalogSource)
+    source_note = models.CharField(max_length=300)
+
+    class Meta:
+        ordering = ["rank", "folded"]
+        constraints = [
+            models.UniqueConstraint(
+                name="vehicle_model_once_per_make",  # "MT-09" and "MT09" as two rows would hide half of the tunes
+                fields=["make", "folded"],
+            ),
+            models.CheckConstraint(name="vehicle_model_kind_known", condition=Q(kind__in=VehicleKind.values)),
+            models.CheckConstraint(name="vehicle_model_source_known", condition=Q(source__in=CatalogSource.values)),
+            models.CheckConstraint(
+                name="vehicle_model_years_in_order",
+                condition=Q(year_from__gte=1885) & (Q(year_to__isnull=True) | Q(year_to__gte=F("year_from"))),
+            ),
+            models.CheckConstraint(
+                name="vehicle_model_folded_has_no_spaces",  # an unfolded name would never be found again
+                condition=Q(folded__regex=r"^[a-z0-9]+$"),
+            ),
+        ]
+        indexes = [
+            models.Index(name="vehicle_model_by_folded", fields=["folded"]),  # a model typed without its maker
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.make_id and self.make.name} {self.name}"
+
+
+class ModelAlias(models.Model):
+    """Another name of a model ("Fireblade"). Belongs to the catalogue's import, which also deletes it."""
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    make = models.ForeignKey(VehicleMake, on_delete=models.CASCADE, related_name="+")  # its model's, for the uniqueness below
+    model = models.ForeignKey(VehicleModel, on_delete=models.CASCADE, related_name="aliases")
+    name = models.CharField(max_length=80)
+    folded = models.CharField(max_length=80)
+
+    class Meta:
+        verbose_name_plural = "model aliases"
+        constraints = [
+            models.UniqueConstraint(
+                name="model_alias_once_per_make",  # an alias of two models of a maker would match at random
+                fields=["make", "folded"],
+            ),
+        ]
+        indexes = [models.Index(name="model_alias_by_folded", fields=["folded"])]
+
+    def __str__(self) -> str:
+        return self.name

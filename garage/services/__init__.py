@@ -1,0 +1,50 @@
+"""Every change of the garage's rows."""
+
+from garage.services.catalogue import ImportReport, import_catalogue
+from garage.services.consents import accept_no_read_back
+from garage.services.ecu import (
+    forget_installed_tune,
+    record_ecu_readout,
+    record_installed_tune,
+)
+from garage.services.mods import add_mod, delete_mod, update_mod
+from garage.services.stock import save_stock_file
+from garage.services.transfers import (
+    accept_transfer,
+    check_transfer_code,
+    expire_transfers,
+    offer_transfer,
+    withdraw_transfer,
+)
+from garage.services.vehicles import (
+    Added,
+    add_vehicle,
+    delete_vehicle,
+    erase_garage,
+    lock_garages,
+    update_vehicle,
+)
+
+__all__ = [
+    "Added",
+    "ImportReport",
+    "accept_no_read_back",
+    "accept_transfer",
+    "add_mod",
+    "add_vehicle",
+    "check_transfer_code",
+    "delete_mod",
+    "delete_vehicle",
+    "erase_garage",
+    "expire_transfers",
+    "forget_installed_tune",
+    "import_catalogue",
+    "lock_garages",
+    "offer_transfer",
+    "record_ecu_readout",
+    "record_installed_tune",
+    "save_stock_file",
+    "update_mod",
+    "update_vehicle",
+    "withdraw_transfer",
+]

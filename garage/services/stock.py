@@ -1,0 +1,84 @@
+"""The vault of stock images."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from core import audit
+from core.exceptions import FieldError
+from core.uploads.services import claim_upload
+from garage import policies, tune_images
+from garage.exceptions import (
+    EcuReadoutRequired,
+    StockFileExists,
+    StockFileIsTune,
+    StockFileMismatch,
+)
+from garage.models import EcuReadout, StockFile, Vehicle
+from garage.services.vehicles import get_locked_vehicle, touch
+from users.models import User
+
+
+def save_stock_file(*, owner: User, vehicle_id: UUID, upload_id: UUID, at: datetime) -> StockFile:
+    """Keep an inspected upload as the way back of an owner's vehicle, checked against its read-out.
+
+    Locks vehicle and upload; the upload is used up only if the file is kept. Not idempotent by itself.
+    Raises: VehicleNotFound, EcuReadoutRequired, InvalidInput (upload_id), StockFileMismatch, StockFileIsTune, StockFileExists.
+    """
+    with transaction.atomic():
+        vehicle = get_locked_vehicle(owner, vehicle_id)
+        if vehicle.ecu is None:
+            raise EcuReadoutRequired
+        upload = claim_upload(upload_id=upload_id, owner_id=owner.pk, purpose="STOCK_FILE", at=at)
+        image, detected = upload.details["image"], upload.details.get("detected") or {}
+        _ensure_fits(vehicle, vehicle.ecu, image["size_bytes"], detected)
+        if tune_images.is_a_tune(image["sha256"]):
+            raise StockFileIsTune
+        present = StockFile.objects.filter(vehicle=vehicle, image_sha256=image["sha256"]).first()
+        if present is not None:
+            raise StockFileExists(stock_file_id=str(present.pk))
+        stock_file = StockFile.objects.create(
+            vehicle=vehicle,
+            readout=vehicle.ecu,
+            upload_id=upload.pk,
+            name=upload.name,
+            storage_key=upload.storage_key,
+            format=upload.details["format"],
+            sha256=upload.sha256,
+            size_bytes=upload.size_bytes,
+            image_base=image["base"],
+            image_sha256=image["sha256"],
+            image_size_bytes=image["size_bytes"],
+            hardware_number=vehicle.ecu.hardware_number,
+            calibration_id=detected.get("calibration_id") or vehicle.ecu.calibration_id,
+            created_at=at,
+        )
+        if vehicle.stock_calibration_id is None:
+            Vehicle.objects.filter(pk=vehicle.pk).update(stock_calibration_id=stock_file.calibration_id)
+        touch(vehicle.pk, at=at)
+        audit.record(act="stock_file.saved", actor_id=owner.pk, subject_id=vehicle.pk, at=at, stock_file_id=stock_file.pk)
+    return stock_file
+
+
+def _ensure_fits(vehicle: Vehicle, readout: EcuReadout, image_size_bytes: int, detected: dict) -> None:
+    """Raises: StockFileMismatch with everything that differs. What the image does not tell can't differ."""
+    errors = []
+    if readout.image_size_bytes is not None and readout.image_size_bytes != image_size_bytes:
+        errors.append(
+            FieldError(
+                "image_size_mismatch", f"The image has {image_size_bytes} bytes, the ECU {readout.image_size_bytes}.", "/upload_id"
+            )
+        )
+    hardware_number = detected.get("hardware_number")
+    if hardware_number and hardware_number.casefold() != readout.hardware_number.casefold():
+        errors.append(
+            FieldError("hardware_number_mismatch", f"The image is of {hardware_number}, the ECU a {readout.hardware_number}.", "/upload_id")
+        )
+    calibration_id = detected.get("calibration_id")
+    if calibration_id and not policies.is_stock_calibration(vehicle, calibration_id):
+        errors.append(
+            FieldError("calibration_id_mismatch", f"The image has {calibration_id}, not the vehicle's stock calibration.", "/upload_id")
+        )
+    if errors:
+        raise StockFileMismatch(errors=errors)

@@ -1,0 +1,20 @@
+"""What the worker and the schedule do for the garage."""
+
+from core import clock, storage
+from core.schedule import every
+from core.tasks import task
+from garage import services
+
+
+@every(minutes=15, name="expire_vehicle_transfers")
+@task(max_attempts=3)
+def expire_vehicle_transfers() -> None:
+    """End the offers of vehicles that ran out."""
+    services.expire_transfers(at=clock.now())
+
+
+@task(max_attempts=10)
+def delete_stock_images(storage_keys: list[str]) -> None:
+    """Delete the stored stock images of an erased account."""
+    for key in storage_keys:
+        storage.delete(key)

@@ -1,0 +1,214 @@
+"""The catalogue: however people type a make and model, it finds its row."""
+
+import pytest
+
+from core.testing.http import ApiClient
+from garage import catalog
+from garage.folding import fold, words
+from garage.models import VehicleModel
+
+FOUND = [
+    # spelling: hyphens, spaces, case, accents
+    ("Yamaha", "MT-09", "Yamaha MT-09"),
+    ("Yamaha", "MT09", "Yamaha MT-09"),
+    ("yamaha", "mt 09", "Yamaha MT-09"),
+    ("YAMAHA", "  mt_09 ", "Yamaha MT-09"),
+    ("Yamaha", "Ténéré 700", "Yamaha Ténéré 700"),
+    ("Yamaha", "tenere700", "Yamaha Ténéré 700"),
+    ("Škoda", "Octavia", "Škoda Octavia"),
+    ("Skoda", "octavia rs", "Škoda Octavia RS"),
+    ("citroen", "C3", "Citroën C3"),
+    ("Renault", "Megane R.S.", "Renault Mégane RS"),
+    ("Lamborghini", "Huracan", "Lamborghini Huracán"),
+    ("Honda", "CBR 600 RR", "Honda CBR600RR"),
+    ("Suzuki", "gsxr 1000", "Suzuki GSX-R1000"),
+    ("Suzuki", "GSX-R 750", "Suzuki GSX-R750"),
+    ("Kawasaki", "ninja zx10r", "Kawasaki Ninja ZX-10R"),
+    ("BMW", "s1000rr", "BMW S 1000 RR"),
+    ("BMW", "R NineT", "BMW R nineT"),
+    ("Aprilia", "rs660", "Aprilia RS 660"),
+    # aliases of makes
+    ("VW", "Golf GTI", "Volkswagen Golf GTI"),
+    ("Mercedes", "C63", "Mercedes-Benz C 63 AMG"),
+    ("Harley", "Fat Boy", "Harley-Davidson Fat Boy"),
+    ("H-D", "Iron 883", "Harley-Davidson Iron 883"),
+    ("Guzzi", "V85TT", "Moto Guzzi V85 TT"),
+    ("Chevy", "Camaro", "Chevrolet Camaro"),
+    ("BMW Motorrad", "F 900 R", "BMW F 900 R"),
+    # aliases of models
+    ("Yamaha", "FZ-09", "Yamaha MT-09"),
+    ("Yamaha", "R1", "Yamaha YZF-R1"),
+    ("Honda", "Fireblade", "Honda CBR1000RR Fireblade"),
+    ("Honda", "Africa Twin", "Honda CRF1100L Africa Twin"),
+    ("Honda", "Grom", "Honda MSX125"),
+    ("Suzuki", "Hayabusa", "Suzuki GSX1300R Hayabusa"),
+    ("Kawasaki", "ZZR1400", "Kawasaki Ninja ZX-14R"),
+    ("KTM", "Super Duke R", "KTM 1290 Super Duke R"),
+    ("Royal Enfield", "INT 650", "Royal Enfield Interceptor 650"),
+    ("Mitsubishi", "Evo X", "Mitsubishi Lancer Evolution"),
+    ("BMW", "320d", "BMW 3 Series"),
+    ("Mazda", "Miata", "Mazda MX-5"),
+    # the maker's name or a year around it
+    ("Yamaha", "Yamaha MT-09", "Yamaha MT-09"),
+    ("Yamaha", "R1 2020", "Yamaha YZF-R1"),
+    ("Yamaha", "2021 MT-07", "Yamaha MT-07"),
+    ("KTM", "KTM 390 Duke 2022", "KTM 390 Duke"),
+    # a year that is the name
+    ("Peugeot", "2008", "Peugeot 2008"),
+    ("Peugeot", "2008 2019", "Peugeot 2008"),
+    # trims behind a motorcycle's name
+    ("Yamaha", "MT-09 SP", "Yamaha MT-09"),
+    ("Yamaha", "MT09SP 2022", "Yamaha MT-09"),
+    ("Yamaha", "MT-07 ABS", "Yamaha MT-07"),
+    ("Honda", "CB650R E-Clutch", "Honda CB650R"),
+    ("Kawasaki", "Ninja ZX-10R KRT Edition", "Kawasaki Ninja ZX-10R"),
+    # engines and bodies behind a car's name
+    ("Volkswagen", "Golf 2.0 TDI", "Volkswagen Golf"),
+    ("Volkswagen", "Golf GTI Clubsport S", "Volkswagen Golf GTI"),
+    ("Audi", "A3 Sportback 35 TFSI", "Audi A3"),
+    ("Audi", "RS 3 Limousine", "Audi RS3"),
+    ("Ford", "Focus ST-Line", "Ford Focus"),
+    ("Volkswagen", "Golf R-Line", "Volkswagen Golf"),
+    ("Volkswagen", "Golf R Line 1.5", "Volkswagen Golf"),
+    ("BMW", "BMW 320d xDrive", "BMW 3 Series"),
+    # United States names straight from vPIC
+    ("Harley-Davidson", "CVO Street Glide", "Harley-Davidson CVO Street Glide"),
+    ("Chevrolet", "corvette", "Chevrolet Corvette"),
+]
+NOT_FOUND = [
+    ("Yamaha", "MT-99"),
+    ("Nomake", "MT-09"),
+    ("", "MT-09"),
+    ("Yamaha", ""),
+    ("Yamaha", "---"),
+    ("Honda", "MT-09"),  # another maker's model
+    ("Yamaha", "MT-09 Turbo Prototype"),  # words that may mean another ECU are never dropped
+    ("BMW", "R 1300 GS Something"),
+    ("摩托", "摩托"),
+    ("Yamaha", "x" * 500),
+    ("Yamaha", "%"),
+]
+
+
+class TestFolding:
+    @pytest.mark.parametrize(
+        ("text", "folded"),
+        [
+            ("MT-09", "mt09"),
+            ("mt 09", "mt09"),
+            ("Ténéré 700", "tenere700"),
+            ("Škoda", "skoda"),
+            ("Coupé", "coupe"),
+            ("ß", "ss"),
+            ("摩托", ""),
+        ],
+    )
+    def test_leaves_only_ascii_letters_and_digits(self, text, folded):
+        assert fold(text) == folded
+
+    def test_keeps_word_breaks_in_words(self):
+        assert words("Ninja ZX-10R (KRT)") == ["ninja", "zx", "10r", "krt"]
+
+
+@pytest.mark.django_db
+class TestMatching:
+    @pytest.mark.parametrize(("make", "model", "expected"), FOUND)
+    def test_finds(self, catalogue, make, model, expected):
+        found = catalog.match_model(make, model)
+
+        assert found is not None
+        assert f"{found.make.name} {found.name}" == expected
+
+    @pytest.mark.parametrize(("make", "model"), NOT_FOUND)
+    def test_does_not_guess(self, catalogue, make, model):
+        assert catalog.match_model(make, model) is None
+
+    def test_takes_one_query(self, catalogue, django_assert_num_queries):
+        with django_assert_num_queries(1):
+            assert catalog.match_model("Yamaha", "MT-09 SP").make.name == "Yamaha"
+
+    def test_tells_an_exact_name_from_one_with_a_trim(self, catalogue):
+        assert catalog.find_match("Yamaha", "yamaha mt09 2021").exact
+        assert not catalog.find_match("Kawasaki", "Ninja ZX-10R ABS").exact
+
+
+@pytest.mark.django_db
+class TestCatalogueOverHttp:
+    def names(self, query):
+        answer = ApiClient().get(f"garage/catalog/models/?{query}")
+        assert answer.status_code == 200, answer.json()
+        return [f"{row['make']} {row['model']}" for row in answer.json()["results"]]
+
+    @pytest.mark.parametrize("q", ["MT-09", "MT09", "mt 09", "Mt-09 ", "yamaha mt 09", "FZ-09"])
+    def test_every_spelling_finds_the_same_model_first(self, catalogue, q):
+        assert self.names(f"make=Yamaha&q={q}")[0] == "Yamaha MT-09"
+        assert self.names(f"q={q}")[0] == "Yamaha MT-09"
+
+    def test_the_most_common_come_first(self, catalogue):
+        assert self.names("make=yamaha")[:2] == ["Yamaha MT-09", "Yamaha MT-07"]
+
+    def test_filters_by_kind_and_year(self, catalogue):
+        assert "BMW S 1000 RR" not in self.names("make=BMW&kind=CAR&page_size=100")
+        assert self.names("make=Yamaha&q=YZF-R9&year=2020") == []
+        assert self.names("make=Yamaha&q=YZF-R9&year=2025") == ["Yamaha YZF-R9"]
+
+    @pytest.mark.parametrize("query", ["make=nomake", "q=zzzzzz", "q=%25", "q=---", "make=Yamaha&q=_"])
+    def test_what_is_unknown_is_an_empty_page(self, catalogue, query):
+        assert self.names(query) == []
+
+    @pytest.mark.parametrize(
+        ("query", "parameter", "code"),
+        [
+            ("kind=BOAT", "kind", "invalid_choice"),
+            ("year=20x1", "year", "invalid"),
+            ("foo=1", "foo", "unknown_field"),
+            ("page_size=101", "page_size", "max_value"),
+            ("cursor=abc", "cursor", "invalid_cursor"),
+        ],
+    )
+    def test_bad_parameters_are_named(self, catalogue, query, parameter, code):
+        answer = ApiClient().get(f"garage/catalog/models/?{query}")
+
+        assert answer.status_code == 400
+        assert [(error["parameter"], error["code"]) for error in answer.json()["errors"]] == [(parameter, code)]
+
+    def test_pages_go_through_all_models_once(self, catalogue):
+        url, seen = "garage/catalog/models/?make=Honda&page_size=50", []
+        while url:
+            answer = ApiClient().get(url).json()
+            seen += [row["id"] for row in answer["results"]]
+            url = answer["next"]
+
+        assert len(seen) == len(set(seen)) == VehicleModel.objects.filter(make__name="Honda").count()
+
+    def test_makes_begin_with_the_most_common_and_tell_their_kinds(self, catalogue):
+        makes = ApiClient().get("garage/catalog/makes/?page_size=100").json()["results"]
+
+        assert makes[0]["name"] == "Yamaha"
+        assert {make["name"]: make["kinds"] for make in makes}["BMW"] == ["CAR", "MOTORCYCLE"]
+
+    def test_makes_are_found_by_beginning_and_alias(self, catalogue):
+        def names(query):
+            return [make["name"] for make in ApiClient().get(f"garage/catalog/makes/?{query}").json()["results"]]
+
+        assert names("q=kawa") == ["Kawasaki"]
+        assert names("q=vw") == ["Volkswagen"]
+        assert names("q=!") == []
+        assert "Ducati" not in names("kind=CAR&page_size=100")
+
+    def test_anonymous_reads_are_cacheable(self, catalogue):
+        first = ApiClient().get("garage/catalog/makes/")
+        again = ApiClient().get("garage/catalog/makes/", HTTP_IF_NONE_MATCH=first["ETag"])
+
+        assert first["Cache-Control"] == "public, max-age=30"
+        assert again.status_code == 304
+
+    @pytest.mark.parametrize("rows", [1, 20])
+    def test_models_take_two_queries_whatever_the_rows(self, catalogue, django_assert_num_queries, rows):
+        with django_assert_num_queries(2):  # make, models
+            assert len(self.names(f"make=Yamaha&page_size={rows}")) == rows
+
+    @pytest.mark.parametrize("rows", [1, 20])
+    def test_makes_take_one_query_whatever_the_rows(self, catalogue, django_assert_num_queries, rows):
+        with django_assert_num_queries(1):
+            assert len(ApiClient().get(f"garage/catalog/makes/?page_size={rows}").json()["results"]) == rows

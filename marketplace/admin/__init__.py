@@ -1,0 +1,5 @@
+"""The marketplace for staff, one module for each noun. Tables that are derived for search and lists are not shown."""
+
+from marketplace.admin import purchasing, trust, tunes
+
+__all__ = ["purchasing", "trust", "tunes"]

@@ -1,0 +1,176 @@
+"""Purchases, licenses, payments and the books: read only."""
+
+from typing import Any
+
+from django.contrib import admin
+
+from core.admin_base import Panel, ReadOnlyAdmin, link_to, mark
+from core.admin_site import site
+from marketplace.enums import LicenseState, PurchaseStatus, WebhookEventStatus
+from marketplace.models import LedgerEntry, LedgerSet, License, PaymentAttempt, Purchase, WebhookEvent
+
+PURCHASE_KINDS = {
+    PurchaseStatus.PAID: "good",
+    PurchaseStatus.PENDING: "warn",
+    PurchaseStatus.DISPUTED: "bad",
+    PurchaseStatus.CHARGED_BACK: "bad",
+}
+LICENSE_KINDS = {LicenseState.BOUND: "good", LicenseState.RESERVED: "warn", LicenseState.SUSPENDED: "bad", LicenseState.REVOKED: "bad"}
+
+
+@admin.register(Purchase, site=site)
+class PurchaseAdmin(ReadOnlyAdmin):
+    icon, rank = "shopping_cart", 50
+    list_display = ("number", "coloured_status", "tune_title", "seller_name", "buyer_link", "amount", "created_at", "paid_at")
+    list_filter = ("status", "currency")
+    list_select_related = ("buyer",)
+    search_fields = ("number", "tune_title", "seller_name", "buyer__email", "buyer__display_name")
+    search_help_text = "A number, an id, a title, a tuner or the buyer."
+    ordering = ("-created_at", "-pk")
+    concealed = ("vehicle_identity_hashes",)
+
+    @admin.display(description="Status", ordering="status")
+    def coloured_status(self, row: Purchase) -> Any:
+        return mark(row.get_status_display(), PURCHASE_KINDS.get(PurchaseStatus(row.status), "neutral"))
+
+    @admin.display(description="Buyer")
+    def buyer_link(self, row: Purchase) -> Any:
+        return link_to(row.buyer, row.buyer.display_name)
+
+    @admin.display(description="Amount (minor units)", ordering="amount_minor")
+    def amount(self, row: Purchase) -> str:
+        return f"{row.amount_minor} {row.currency}"
+
+    def panels(self, request: Any, row: Purchase) -> list[Panel]:
+        return [
+            Panel(
+                "License",
+                ("State", "Vehicle", "Reserved until", "Bound"),
+                [
+                    (link_to(each, each.get_state_display()), each.vehicle_id or "–", each.reserved_until or "–", each.bound_at or "–")
+                    for each in License.objects.filter(purchase=row)
+                ],
+            ),
+            Panel(
+                "Payments",
+                ("Attempt", "State", "Intent", "Last refusal"),
+                [
+                    (link_to(each, str(each.attempt)), each.get_state_display(), each.intent_id or "–", each.last_error_code or "–")
+                    for each in row.attempts.order_by("attempt")
+                ],
+            ),
+            Panel(
+                "Downloads",
+                ("When", "Kind", "Outcome", "Code"),
+                [
+                    (
+                        link_to(each, f"{each.created_at:%Y-%m-%d %H:%M:%S}"),
+                        each.get_kind_display(),
+                        each.get_outcome_display(),
+                        each.code or "–",
+                    )
+                    for each in row.downloads.order_by("-pk")[:50]
+                ],
+            ),
+            Panel(
+                "Books",
+                ("When", "Account", "Amount (minor units)"),
+                [
+                    (each.at, each.get_account_display(), f"{each.amount_minor} {each.currency}")
+                    for each in row.ledger_entries.order_by("pk")
+                ],
+            ),
+        ]
+
+
+@admin.register(License, site=site)
+class LicenseAdmin(ReadOnlyAdmin):
+    icon, rank = "key", 55
+    list_display = ("created_at", "coloured_state", "holder_link", "tune_link", "vehicle_id", "bound_at")
+    list_filter = ("state",)
+    list_select_related = ("holder", "tune")
+    search_fields = ("purchase__number", "holder__email", "holder__display_name", "tune__title")
+    ordering = ("-created_at", "-pk")
+    concealed = ("vehicle_identity_hashes",)
+
+    @admin.display(description="State", ordering="state")
+    def coloured_state(self, row: License) -> Any:
+        return mark(row.get_state_display(), LICENSE_KINDS.get(LicenseState(row.state), "neutral"))
+
+    @admin.display(description="Holder")
+    def holder_link(self, row: License) -> Any:
+        return link_to(row.holder, row.holder.display_name)
+
+    @admin.display(description="Tune")
+    def tune_link(self, row: License) -> Any:
+        return link_to(row.tune, row.tune.title)
+
+
+@admin.register(PaymentAttempt, site=site)
+class PaymentAttemptAdmin(ReadOnlyAdmin):
+    icon, rank = "payments", 60
+    list_display = ("created_at", "purchase_link", "attempt", "state", "intent_id", "last_error_code", "checked_at")
+    list_filter = ("state", "provider")
+    list_select_related = ("purchase",)
+    search_fields = ("intent_id", "purchase__number")
+    ordering = ("-created_at", "-pk")
+    concealed = ("client_secret",)
+
+    @admin.display(description="Purchase")
+    def purchase_link(self, row: PaymentAttempt) -> Any:
+        return link_to(row.purchase, row.purchase.number)
+
+
+@admin.register(WebhookEvent, site=site)
+class WebhookEventAdmin(ReadOnlyAdmin):
+    icon, rank = "webhook", 65
+    list_display = ("received_at", "type", "coloured_status", "event_id", "intent_id", "note")
+    list_filter = ("status", "livemode")
+    search_fields = ("event_id", "type", "object_id", "intent_id")
+    ordering = ("-received_at", "-pk")
+
+    @admin.display(description="Status", ordering="status")
+    def coloured_status(self, row: WebhookEvent) -> Any:
+        return mark(row.get_status_display(), "warn" if row.status == WebhookEventStatus.RECEIVED else "neutral")
+
+
+@admin.register(LedgerSet, site=site)
+class LedgerSetAdmin(ReadOnlyAdmin):
+    icon, rank = "receipt_long", 70
+    list_display = ("at", "cause", "purchase_link", "currency", "tax_minor")
+    list_filter = ("cause", "currency")
+    list_select_related = ("purchase",)
+    search_fields = ("purchase__number",)
+    ordering = ("-at", "-pk")
+
+    @admin.display(description="Purchase")
+    def purchase_link(self, row: LedgerSet) -> Any:
+        return link_to(row.purchase, row.purchase.number) if row.purchase else "–"
+
+    def panels(self, request: Any, row: LedgerSet) -> list[Panel]:
+        entries = row.entries.select_related("tuner").order_by("pk")
+        return [
+            Panel(
+                "Entries",
+                ("Account", "Tuner", "Amount (minor units)", "Available"),
+                [
+                    (each.get_account_display(), link_to(each.tuner), f"{each.amount_minor} {each.currency}", each.available_at or "–")
+                    for each in entries
+                ],
+                note="They sum up to zero.",
+            )
+        ]
+
+
+@admin.register(LedgerEntry, site=site)
+class LedgerEntryAdmin(ReadOnlyAdmin):
+    icon, rank, plural = "account_balance", 75, "Ledger entries"
+    list_display = ("at", "account", "amount_minor", "currency", "tuner_link", "available_at")
+    list_filter = ("account", "currency")
+    list_select_related = ("tuner",)
+    search_fields = ("tuner__business_name", "purchase__number")
+    ordering = ("-at", "-pk")
+
+    @admin.display(description="Tuner")
+    def tuner_link(self, row: LedgerEntry) -> Any:
+        return link_to(row.tuner)

@@ -1,0 +1,172 @@
+"""Signed documents, stops, downloads, tickets and flashes: read only. Versions are stopped on their own pages."""
+
+from typing import Any
+
+from django.contrib import admin
+
+from core.admin_base import ReadOnlyAdmin, link_to, link_to_person, mark, short_hash
+from core.admin_site import site
+from marketplace.enums import DownloadOutcome, FlashOutcome
+from marketplace.models import (
+    AppVersionBlock,
+    Download,
+    Flash,
+    FlashTicket,
+    GrantedPurchase,
+    Release,
+    StatusDocument,
+    StopAcknowledgement,
+    StoredFileCheck,
+    VersionStop,
+)
+
+FLASH_KINDS = {FlashOutcome.SUCCEEDED: "good", FlashOutcome.FAILED_DURING_WRITE: "bad", FlashOutcome.VERIFY_FAILED: "bad"}
+
+
+class _OfVersionAdmin(ReadOnlyAdmin):
+    list_select_related = ("version__tune",)
+
+    @admin.display(description="Version")
+    def of_version(self, row: Any) -> Any:
+        return link_to(row.version, f"{row.version.tune.title} {row.version.version}") if row.version else "–"
+
+
+@admin.register(VersionStop, site=site)
+class VersionStopAdmin(_OfVersionAdmin):
+    icon, rank = "front_hand", 25
+    list_display = ("since", "of_version", "kind", "severity", "source", "standing", "reason")
+    list_filter = (
+        "kind",
+        "severity",
+        "source",
+        ("lift_proposed_at", admin.EmptyFieldListFilter),
+        ("lifted_at", admin.EmptyFieldListFilter),
+    )
+    search_fields = ("reason", "version__tune__title")
+    ordering = ("-since", "-pk")
+    concealed = ("lift_envelope",)
+
+    @admin.display(description="Standing")
+    def standing(self, row: VersionStop) -> Any:
+        if not row.is_open:
+            return mark("Over")
+        return mark("Lifting proposed", "warn") if row.lift_proposed_at else mark("In force", "bad")
+
+
+@admin.register(Release, site=site)
+class ReleaseAdmin(_OfVersionAdmin):
+    icon, rank = "verified", 100
+    list_display = ("issued_at", "of_version", "channel", "release_counter", "payload", "superseded_at")
+    list_filter = ("channel", ("superseded_at", admin.EmptyFieldListFilter))
+    search_fields = ("version__tune__title", "keyid")
+    ordering = ("-issued_at", "-pk")
+
+    @admin.display(description="Payload")
+    def payload(self, row: Release) -> Any:
+        return short_hash(row.payload_sha256)
+
+
+@admin.register(Download, site=site)
+class DownloadAdmin(_OfVersionAdmin):
+    icon, rank = "download", 80
+    list_display = ("created_at", "kind", "coloured_outcome", "code", "of_version", "purchase_link", "person")
+    list_filter = ("outcome", "kind", "code")
+    list_select_related = ("version__tune", "purchase")
+    search_fields = ("purchase__number", "code")
+    ordering = ("-pk",)
+
+    @admin.display(description="Outcome", ordering="outcome")
+    def coloured_outcome(self, row: Download) -> Any:
+        return mark(row.get_outcome_display(), "good" if row.outcome == DownloadOutcome.GRANTED else "bad")
+
+    @admin.display(description="Purchase")
+    def purchase_link(self, row: Download) -> Any:
+        return link_to(row.purchase, row.purchase.number)
+
+    @admin.display(description="Buyer")
+    def person(self, row: Download) -> Any:
+        return link_to_person(row.buyer_id)
+
+
+@admin.register(FlashTicket, site=site)
+class FlashTicketAdmin(_OfVersionAdmin):
+    icon, rank = "confirmation_number", 85
+    list_display = ("issued_at", "of_version", "channel", "vehicle_id", "reserves", "expires_at", "reported_at", "expired_unreported_at")
+    list_filter = ("channel", "reserves", ("expired_unreported_at", admin.EmptyFieldListFilter))
+    search_fields = ("version__tune__title", "purchase__number")
+    ordering = ("-issued_at", "-pk")
+
+
+@admin.register(Flash, site=site)
+class FlashAdmin(_OfVersionAdmin):
+    icon, rank = "bolt", 90
+    list_display = ("received_at", "coloured_outcome", "of_version", "vehicle_id", "license_state", "counts_as_hard_failure", "person")
+    list_filter = ("outcome", "counts_as_hard_failure", "bound_elsewhere")
+    search_fields = ("version__tune__title", "app_version")
+    ordering = ("-received_at", "-pk")
+
+    @admin.display(description="Outcome", ordering="outcome")
+    def coloured_outcome(self, row: Flash) -> Any:
+        return mark(row.get_outcome_display(), FLASH_KINDS.get(FlashOutcome(row.outcome), "neutral"))
+
+    @admin.display(description="Reporter")
+    def person(self, row: Flash) -> Any:
+        return link_to_person(row.reporter_id)
+
+
+@admin.register(GrantedPurchase, site=site)
+class GrantedPurchaseAdmin(ReadOnlyAdmin):
+    icon, rank = "download_done", 82
+    list_display = ("granted_at", "purchase_link")
+    list_select_related = ("purchase",)
+    search_fields = ("purchase__number",)
+    ordering = ("-granted_at", "-pk")
+
+    @admin.display(description="Purchase")
+    def purchase_link(self, row: GrantedPurchase) -> Any:
+        return link_to(row.purchase, row.purchase.number)
+
+
+@admin.register(StatusDocument, site=site)
+class StatusDocumentAdmin(ReadOnlyAdmin):
+    icon, rank = "fact_check", 110
+    list_display = ("version", "issued_at", "expires_at", "stopped_count", "copied_at")
+    search_fields = ("payload_sha256",)
+    ordering = ("-version",)
+
+    @admin.display(description="Stopped releases")
+    def stopped_count(self, row: StatusDocument) -> int:
+        return len(row.stopped)
+
+
+@admin.register(StoredFileCheck, site=site)
+class StoredFileCheckAdmin(ReadOnlyAdmin):
+    icon, rank = "fingerprint", 105
+    list_display = ("storage_key", "etag", "modified_at", "checked_at")
+    search_fields = ("storage_key",)
+    ordering = ("-checked_at", "-pk")
+
+
+@admin.register(StopAcknowledgement, site=site)
+class StopAcknowledgementAdmin(ReadOnlyAdmin):
+    icon, rank = "done_all", 26
+    list_display = ("acknowledged_at", "stop_link", "person")
+    list_select_related = ("stop",)
+    search_fields = ("stop__reason",)
+    ordering = ("-acknowledged_at", "-pk")
+
+    @admin.display(description="Stop")
+    def stop_link(self, row: StopAcknowledgement) -> Any:
+        return link_to(row.stop)
+
+    @admin.display(description="Person")
+    def person(self, row: StopAcknowledgement) -> Any:
+        return link_to_person(row.user_id)
+
+
+@admin.register(AppVersionBlock, site=site)
+class AppVersionBlockAdmin(ReadOnlyAdmin):
+    icon, rank = "phonelink_erase", 120
+    list_display = ("app_version", "blocked_at", "reason")
+    search_fields = ("app_version", "reason")
+    ordering = ("-blocked_at", "-pk")

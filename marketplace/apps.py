@@ -1,0 +1,32 @@
+from django.apps import AppConfig
+
+
+class MarketplaceConfig(AppConfig):
+    """Tunes, purchases and the trust documents that bind them to a vehicle."""
+
+    name = "marketplace"
+    label = "marketplace"
+    verbose_name = "Marketplace"
+
+    def ready(self) -> None:
+        from django.db.models import TextChoices
+
+        from core import doctor, health, meta, problems
+        from garage import tune_images
+        from marketplace import enums, privacy, purchase_privacy, trust_checks, trust_privacy
+        from marketplace.problems import PROBLEMS
+        from marketplace.selectors.tune_images import is_published_image
+        from marketplace.services import ratings, upkeep
+        from tuners import listeners
+        from users.privacy import register
+
+        problems.register(PROBLEMS)
+        tune_images.register(is_published_image)
+        meta.register_enums(*(value for value in vars(enums).values() if isinstance(value, type) and issubclass(value, TextChoices)))
+        register(privacy.FAVORITES)
+        register(purchase_privacy.PURCHASES)
+        register(trust_privacy.FLASHES)
+        health.register_check("status_document", trust_checks.find_status_trouble)
+        doctor.register("status document", trust_checks.check_status)
+        listeners.on_review(ratings.move_rating)
+        listeners.on_standing(upkeep.on_standing)

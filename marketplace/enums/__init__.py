@@ -1,0 +1,5 @@
+"""Every enum of the marketplace, one module for each noun."""
+
+from marketplace.enums.purchasing import *  # noqa: F403
+from marketplace.enums.trust import *  # noqa: F403
+from marketplace.enums.tunes import *  # noqa: F403

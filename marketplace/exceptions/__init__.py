@@ -1,0 +1,5 @@
+"""Every refusal of the marketplace, one module for each noun."""
+
+from marketplace.exceptions.purchasing import *  # noqa: F403
+from marketplace.exceptions.trust import *  # noqa: F403
+from marketplace.exceptions.tunes import *  # noqa: F403

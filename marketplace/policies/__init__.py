@@ -1,0 +1,1 @@
+"""Pure predicates, one module for each noun."""

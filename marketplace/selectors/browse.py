@@ -1,0 +1,289 @@
+"""The lists of tunes: SQL text by filter shape, driven from the rows that their index orders.
+
+A page is one statement: the inner query walks one index in order and stops after `limit` rows, the outer one joins what
+the page shows of those rows only. Conditions on a fitment always stand together in one subquery, because they must hold
+for one and the same fitment.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+
+from garage import catalog
+from marketplace.fitment import FIRST_MISMATCH, MATCH, MISMATCH, UNKNOWN, VehicleFacts, tune_mask_sql
+from marketplace.selectors.fitment import ecu_code
+from marketplace.selectors.search import neighbours_of, tsquery_of, words_of
+
+# What `serializers.tunes.render_row` takes, in this order.
+COLUMNS = (
+    "t.id, t.title, t.kind, t.category, t.price_minor, t.currency, t.rating_milli, t.rating_count, t.download_count,"
+    " t.flash_count, t.flash_success_count, t.images #>> '{0,key}', t.fitment_summary, t.emissions_class,"
+    " p.id, p.business_name, p.verified, p.rating, p.review_count, v.id, v.version, v.published_at"
+)
+COLUMN_COUNT = 22
+OWN_COLUMNS = (
+    "t.status, t.listed, t.description, t.images, t.requirements, t.dyno, t.suspension_reason, t.suspension_note,"
+    " t.created_at, t.updated_at, t.published_at, t.revision"
+)
+OWN_COLUMN_COUNT = 12
+JOINS = "JOIN tuners_tunerprofile p ON p.id = t.tuner_id LEFT JOIN marketplace_tuneversion v ON v.id = t.latest_version_id"
+
+CANDIDATES = 500  # a common word has half a million tunes: only so many, the most popular, are ranked
+SCORE = "(1000000 * ts_rank('{0.05, 0.2, 0.5, 1.0}', s.document, query))::int"
+
+
+@dataclass(frozen=True)
+class Order:
+    """A named order over the driving rows `b`; the tune's id settles ties in the same direction."""
+
+    column: str
+    descending: bool = True
+
+
+ORDERS = {
+    "newest": Order("published_at"),
+    "price": Order("price_minor", descending=False),
+    "-price": Order("price_minor"),
+    "rating": Order("rating_score"),
+    "popular": Order("popularity"),
+}
+
+# Filters on columns that tune and browse rows both have.
+PLAIN = {
+    "kind": "b.kind = %s",
+    "category": "b.category = %s",
+    "tuner": "b.tuner_id = %s",
+    "currency": "b.currency = %s",
+    "emissions_class": "b.emissions_class = %s",
+    "min_price_minor": "b.price_minor >= %s",
+    "max_price_minor": "b.price_minor <= %s",
+}
+# Filters on one fitment, all of them on the same one.
+OF_FITMENT = {
+    "year": "%s BETWEEN f.year_from AND f.year_to",
+    "market": "%s = ANY(f.markets)",
+    "hardware_number": "f.hardware_numbers @> ARRAY[%s]::varchar[]",
+    "calibration_id": "f.calibration_ids @> ARRAY[%s]::varchar[]",
+}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """A make or a model of the catalogue; `UNLISTED` when a name was given that it does not have."""
+
+    make_id: UUID | None = None
+    model_id: UUID | None = None
+
+    @property
+    def id(self) -> UUID | None:
+        return self.model_id or self.make_id
+
+
+EVERYTHING = Scope()
+
+
+class _NameCache:
+    """Names as typed → rows of the catalogue, for a minute in each process: every browse would ask the same again."""
+
+    def __init__(self, *, seconds: float = 60.0, size: int = 4096) -> None:
+        self.seconds, self.size = seconds, size
+        self.known: dict[tuple[str, str | None], tuple[float, Scope | None]] = {}
+        self.lock = Lock()
+
+    def get(self, make: str, model: str | None) -> Scope | None:
+        key, now = (make, model), time.monotonic()
+        found = self.known.get(key)
+        if found is not None and found[0] > now:
+            return found[1]
+        scope = self._look_up(make, model)
+        with self.lock:
+            if len(self.known) >= self.size:
+                self.known.clear()
+            self.known[key] = (now + self.seconds, scope)
+        return scope
+
+    def clear(self) -> None:
+        self.known.clear()
+
+    @staticmethod
+    def _look_up(make: str, model: str | None) -> Scope | None:
+        if model is None:
+            row = catalog.find_make(make)
+            return None if row is None else Scope(make_id=row.pk)
+        match = catalog.match_model(make, model)
+        return None if match is None else Scope(make_id=match.make_id, model_id=match.pk)
+
+
+names = _NameCache()
+
+
+def find_scope(make: str | None, model: str | None) -> Scope | None:
+    """The catalogue's row for the names, EVERYTHING without any, None for one that it does not have."""
+    return EVERYTHING if make is None else names.get(make, model)
+
+
+@dataclass
+class TunePage:
+    """Rows of COLUMNS (with the mask last, when a vehicle was given) and the position behind the last one."""
+
+    rows: list[tuple]
+    masks: list[int] | None
+    after: list[Any] | None
+
+
+def list_tunes(
+    filters: Mapping[str, Any],
+    *,
+    ordering: str,
+    after: Sequence[Any] | None,
+    page_size: int,
+    vehicle: VehicleFacts | None = None,
+    verdict: str | None = None,
+) -> TunePage:
+    """One page of listed tunes. `filters` are those of the API, validated. One query; names of the catalogue are looked up
+    at most once a minute; a search that finds nothing asks for neighbours of its words and tries again."""
+    scope = find_scope(filters.get("make"), filters.get("model"))
+    if scope is None:
+        return TunePage([], None, None)
+    if "q" not in filters:
+        return _page(filters, scope, ordering, after, page_size, vehicle, verdict, query=None)
+    if after is not None:
+        *after, query = after  # later pages ask what the first one asked
+        return _page(filters, scope, ordering, after, page_size, vehicle, verdict, query=query)
+    words = words_of(filters["q"])
+    if not words:
+        return TunePage([], None, None)
+    page = _page(filters, scope, ordering, None, page_size, vehicle, verdict, query=tsquery_of(words))
+    if not page.rows and (neighbours := neighbours_of(words)):
+        page = _page(filters, scope, ordering, None, page_size, vehicle, verdict, query=tsquery_of(words, neighbours))
+    return page
+
+
+def _page(filters, scope, ordering, after, page_size, vehicle, verdict, *, query) -> TunePage:
+    if vehicle is not None and scope is EVERYTHING and verdict != MISMATCH:
+        scope = Scope(make_id=vehicle.make_id, model_id=vehicle.model_id)  # all else would be a mismatch
+    sql, parameters = statement(filters, scope, ordering, after, page_size + 1, vehicle, verdict, query)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows = cursor.fetchall()
+    more = len(rows) > page_size
+    rows = rows[:page_size]
+    position = None
+    if more:
+        position = [rows[-1][COLUMN_COUNT], rows[-1][0]]
+        if query is not None:
+            position.append(query)
+    masks = None if vehicle is None else [row[COLUMN_COUNT + 1] for row in rows]
+    return TunePage(rows, masks, position)
+
+
+def statement(
+    filters: Mapping[str, Any],
+    scope: Scope,
+    ordering: str,
+    after: Sequence[Any] | None,
+    limit: int,
+    vehicle: VehicleFacts | None = None,
+    verdict: str | None = None,
+    query: str | None = None,
+) -> tuple[str, list[Any]]:
+    """The SQL of a page and its parameters. The text depends on which filters are given only, never on their values."""
+    scoped = scope.id is not None
+    tune = "b.tune_id" if scoped else "b.id"
+    driver = "marketplace_browserow b" if scoped else "marketplace_tune b"
+    where, parameters = _conditions(filters, scope, tune)
+    judged = ""
+    masked: list[Any] = []
+    if vehicle is not None:
+        mask, masked = tune_mask_sql(vehicle)
+        judged = f" JOIN marketplace_tune t ON t.id = {tune} CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"
+        where.append(_VERDICT_CONDITION[verdict])
+    select_mask = ", fit.mask" if vehicle is not None else ""
+    if query is not None and ordering == "relevance":
+        tables = f"marketplace_searchrow s JOIN {driver} ON {tune} = s.tune_id{judged}"
+        if where == ["b.listed"] and not judged:  # search rows exist for listed tunes only
+            tables, tune, where = "marketplace_searchrow s", "s.tune_id", ["true"]
+        inner = (
+            f"WITH hit AS MATERIALIZED (SELECT {tune} AS id, {SCORE} AS key{select_mask}"
+            f" FROM to_tsquery('revsync_search', %s) AS query, {tables}"
+            f" WHERE s.document @@ query AND {' AND '.join(where)} ORDER BY s.popularity DESC, s.tune_id DESC LIMIT {CANDIDATES})"
+            " SELECT * FROM hit"
+        )
+        parameters = [query, *masked, *parameters]
+        order = Order("key")
+        if after is not None:
+            inner += " WHERE (key, id) < (%s, %s)"
+            parameters += after
+        inner += " ORDER BY key DESC, id DESC LIMIT %s"
+    else:
+        order = ORDERS[ordering]
+        if query is not None:
+            where.append(f"{tune} IN (SELECT s.tune_id FROM marketplace_searchrow s WHERE s.document @@ to_tsquery('revsync_search', %s))")
+            parameters.append(query)
+        sign, direction = ("<", "DESC") if order.descending else (">", "ASC")
+        if after is not None:
+            where.append(f"(b.{order.column}, {tune}) {sign} (%s, %s)")
+            parameters += after
+        inner = (
+            f"SELECT {tune} AS id, b.{order.column} AS key{select_mask} FROM {driver}{judged} WHERE {' AND '.join(where)}"
+            f" ORDER BY b.{order.column} {direction}, {tune} {direction} LIMIT %s"
+        )
+        parameters = [*masked, *parameters]
+    parameters.append(limit)
+    direction = "DESC" if order.descending else "ASC"
+    shown = ", w.key, w.mask" if vehicle is not None else ", w.key"
+    sql = (
+        f"SELECT {COLUMNS}{shown} FROM ({inner}) AS w JOIN marketplace_tune t ON t.id = w.id {JOINS}"
+        f" ORDER BY w.key {direction}, w.id {direction}"
+    )
+    return sql, parameters
+
+
+_VERDICT_CONDITION = {
+    None: f"fit.mask < {FIRST_MISMATCH}",
+    MATCH: "fit.mask = 0",
+    UNKNOWN: f"fit.mask > 0 AND fit.mask < {FIRST_MISMATCH}",
+    MISMATCH: f"fit.mask >= {FIRST_MISMATCH}",
+}
+
+
+def _conditions(filters: Mapping[str, Any], scope: Scope, tune: str) -> tuple[list[str], list[Any]]:
+    where: list[str] = [] if scope.id is not None else ["b.listed"]
+    parameters: list[Any] = []
+    if scope.id is not None:
+        where.append("b.scope_id = %s")
+        parameters.append(scope.id)
+    for name, condition in PLAIN.items():
+        if name in filters:
+            where.append(condition)
+            parameters.append(filters[name])
+    if filters.get("free") is not None:
+        where.append("b.price_minor = 0" if filters["free"] else "b.price_minor > 0")
+    if "min_rating" in filters:
+        where.append("b.rating_milli >= %s")
+        parameters.append(round(filters["min_rating"] * 1000))
+    if "fuel_octane" in filters:
+        where.append("(b.fuel_octane IS NULL OR (b.fuel_scale = %s AND b.fuel_octane <= %s))")
+        parameters += [filters["fuel_scale"], filters["fuel_octane"]]
+    of_fitment = [name for name in OF_FITMENT if name in filters]
+    if of_fitment == ["year"] and scope.id is not None:
+        where.append("%s = ANY(b.years)")
+        parameters.append(filters["year"])
+    elif of_fitment:
+        together = ["f.live"]
+        if scope.model_id is not None:
+            together.append("f.model_id = %s")
+            parameters.append(scope.model_id)
+        elif scope.make_id is not None:
+            together.append("f.make_id = %s")
+            parameters.append(scope.make_id)
+        for name in of_fitment:
+            together.append(OF_FITMENT[name])
+            parameters.append(ecu_code(filters[name]) if name in {"hardware_number", "calibration_id"} else filters[name])
+        where.append(f"{tune} IN (SELECT f.tune_id FROM marketplace_fitment f WHERE {' AND '.join(together)})")
+    return where, parameters

@@ -1,0 +1,97 @@
+"""A tune's history, one version, and where versions stand in the review queue."""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from core.pagination import Key, Ordering
+from marketplace.enums import VersionStatus
+from marketplace.exceptions import VersionNotFound
+from marketplace.models import Tune, TuneVersion
+from marketplace.policies.tunes import PUBLIC_STATUSES, REVIEW_WITHIN
+from marketplace.selectors.fitment import with_files
+from marketplace.selectors.tunes import PUBLIC
+
+NEWEST_VERSION = Ordering("newest", Key("version_order", desc=True), Key("id", desc=True))
+QUEUE = Ordering("queue", Key("submitted_at"), Key("id"))
+MEDIAN_OVER = timedelta(days=90)
+DECISIONS: dict[str, str] = {
+    VersionStatus.CHANGES_REQUESTED: "CHANGES_REQUESTED",
+    VersionStatus.REJECTED: "REJECTED",
+    **dict.fromkeys(PUBLIC_STATUSES, "PUBLISHED"),
+}
+
+_POSITION = """
+SELECT mine.id, (SELECT count(*) FROM marketplace_tuneversion ahead
+                  WHERE ahead.status = 'IN_REVIEW' AND (ahead.submitted_at, ahead.id) <= (mine.submitted_at, mine.id))
+  FROM marketplace_tuneversion mine WHERE mine.id = ANY(%s) AND mine.status = 'IN_REVIEW'
+"""
+_MEDIAN = """
+SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM decided_at - submitted_at))
+  FROM (SELECT decided_at, submitted_at FROM marketplace_tuneversion WHERE decided_at > %s ORDER BY decided_at DESC LIMIT 200) AS recent
+"""
+
+
+def list_versions(tune: Tune, viewer=None) -> QuerySet[TuneVersion]:
+    """A tune's history with files and fitments: what was ever published, for its tuner everything. Three queries a page."""
+    versions = TuneVersion.objects.filter(tune=tune).prefetch_related(with_files())
+    if viewer is None or tune.tuner.user_id != viewer.pk:
+        versions = versions.filter(status__in=PUBLIC_STATUSES)
+    return versions
+
+
+def get_version(version_id: UUID, viewer=None) -> TuneVersion:
+    """A version that everybody may see, or its tuner's own in any state, with its tune, tuner and files.
+
+    Raises: VersionNotFound.
+    """
+    version = TuneVersion.objects.filter(pk=version_id).select_related("tune__tuner").prefetch_related(with_files()).first()
+    if version is None:
+        raise VersionNotFound
+    if not is_own(version, viewer) and not (version.status in PUBLIC_STATUSES and version.tune.status in PUBLIC):
+        raise VersionNotFound
+    return version
+
+
+def get_own_version(author, version_id: UUID) -> TuneVersion:
+    """One's own version in any state. Raises: VersionNotFound (missing, or somebody else's)."""
+    version = get_version(version_id, author)
+    if not is_own(version, author):
+        raise VersionNotFound
+    return version
+
+
+def is_own(version: TuneVersion, viewer) -> bool:
+    """Whether the viewer is its tuner; its tune and profile must be loaded."""
+    return viewer is not None and version.tune.tuner.user_id == viewer.pk
+
+
+def standings_of(versions: Iterable[TuneVersion], *, at: datetime) -> dict[UUID, dict[str, Any]]:
+    """For each version its place in the queue, the median wait, when a decision is due, and the last decision. Two queries."""
+    versions = list(versions)
+    with connection.cursor() as cursor:
+        cursor.execute(_POSITION, [[version.pk for version in versions]])
+        positions = dict(cursor.fetchall())
+        cursor.execute(_MEDIAN, [at - MEDIAN_OVER])
+        (median_seconds,) = cursor.fetchone()
+    median_wait_hours = None if median_seconds is None else round(float(median_seconds) / 3600, 1)
+    return {
+        version.pk: {
+            "position": positions.get(version.pk),
+            "median_wait_hours": median_wait_hours,
+            "due_at": version.submitted_at + REVIEW_WITHIN if version.submitted_at and version.pk in positions else None,
+            "decision": DECISIONS.get(version.status),
+            "reason_code": version.review_reason or None,
+            "note": version.review_note or None,
+        }
+        for version in versions
+    }
+
+
+def list_review_queue() -> QuerySet[TuneVersion]:
+    """Versions that wait for a decision, longest first, for staff."""
+    return TuneVersion.objects.filter(status=VersionStatus.IN_REVIEW).select_related("tune__tuner").order_by("submitted_at", "id")

@@ -1,0 +1,1 @@
+"""Every change of state, one module for each noun."""

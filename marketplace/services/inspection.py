@@ -1,0 +1,220 @@
+"""Inspection of tune files: what the dry run tells a tuner is what the worker decides."""
+
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from django.db import transaction
+
+from core import audit, storage
+from core.exceptions import InvalidInput
+from core.models import Upload
+from core.uploads.enums import UploadPurpose, UploadState
+from garage.ecu_images import Finding, Inspection, compare_claims, run_inspection
+from garage.ecu_images.report import UNKNOWN_FORMAT
+from garage.models import StockFile
+from marketplace.enums import FindingSeverity, InspectionVerdict, VersionStatus
+from marketplace.models import TuneFile, TuneVersion
+from marketplace.policies import tunes as policies
+from marketplace.services.versions import lock_version
+from users.enums import NoticeType
+from users.models import User
+from users.services import notify
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What somebody says about a file; what is left out is not compared."""
+
+    hardware_numbers: tuple[str, ...] = ()
+    calibration_ids: tuple[str, ...] = ()
+    image_sizes_bytes: tuple[int, ...] = ()
+    tuner_id: UUID | None = None
+
+
+@dataclass
+class Examined:
+    """One file's report with everything that was found, ready to be stored or shown."""
+
+    report: Inspection
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        return all(finding.severity != FindingSeverity.ERROR for finding in self.findings)
+
+    def findings_as_dicts(self, **more: Any) -> list[dict[str, Any]]:
+        return [
+            {"rule": row.rule, "severity": row.severity, "message": row.message, "offset": row.offset, **more} for row in self.findings
+        ]
+
+
+def inspect_upload(*, author: User, upload_id: UUID, hardware_number: str | None) -> Examined:
+    """The dry run: what the real inspection would say of an own upload. Changes nothing, the upload stays unused.
+
+    Called by a tuner. Raises: InvalidInput at /upload_id (missing, foreign, another purpose, not READY),
+    ServiceUnavailable("storage").
+    """
+    upload = Upload.objects.filter(pk=upload_id, owner_id=author.pk, purpose=UploadPurpose.TUNE_FILE).first()
+    if upload is None:
+        raise InvalidInput.at("/upload_id", "unknown_upload", "There is no such upload of a tune file of yours.")
+    if upload.state != UploadState.READY:
+        raise InvalidInput.at("/upload_id", "upload_not_ready", f"This upload is {upload.state}; only a READY one can be inspected.")
+    claims = Claims(hardware_numbers=(hardware_number,) if hardware_number else (), tuner_id=author.tuner_profile.pk)
+    try:
+        with _fetched(upload.storage_key) as path:
+            return examine(path, name=upload.name, sha256=upload.sha256, claims=claims)
+    except storage.ObjectMissing as exc:
+        raise InvalidInput.at("/upload_id", "unknown_upload", "The bytes of this upload are gone. Upload the file again.") from exc
+
+
+def inspect_version(*, version_id: UUID, at: datetime) -> None:
+    """Inspect a VALIDATING version's files, keep the bytes that were read, and decide: INVALID or VALIDATED.
+
+    Called by the worker; idempotent: a version in another state is left alone. Files are read, inspected and stored
+    under the hash of those very bytes before the transaction; it locks tune and version. Tells the tuner.
+    Raises: ServiceUnavailable("storage"), nothing changed.
+    """
+    version = TuneVersion.objects.filter(pk=version_id, status=VersionStatus.VALIDATING).select_related("tune").first()
+    if version is None:
+        return
+    examined: dict[UUID, Examined] = {}
+    files = list(version.files.order_by("position").prefetch_related("fitments"))
+    keys: dict[UUID | None, str] = dict(
+        Upload.objects.filter(pk__in=[file.upload_id for file in files]).values_list("pk", "storage_key")
+    )
+    for file in files:
+        try:
+            with _fetched(keys[file.upload_id]) as path:
+                examined[file.pk] = examine(path, name=file.name, sha256=file.sha256, claims=_claims_of(file, version))
+                if examined[file.pk].passed:
+                    storage.put_file(content_key(file.sha256), path, content_type="application/octet-stream", sha256=file.sha256)
+        except storage.ObjectMissing:
+            gone = Finding("bytes_missing", FindingSeverity.ERROR, "The uploaded bytes are gone. Upload the file again, as a new version.")
+            blank = Inspection(format=UNKNOWN_FORMAT, size_bytes=file.size_bytes, sha256=file.sha256)
+            examined[file.pk] = Examined(blank, [gone])
+    of_version = [
+        {
+            "rule": "prohibited_tag",
+            "severity": FindingSeverity.ERROR.value,
+            "message": f"{tag} switches an emission system off; such versions are not published here.",
+            "offset": None,
+        }
+        for tag in policies.prohibited_tags(version.tags)
+    ]
+    passed = all(row.passed for row in examined.values()) and not of_version and bool(files)
+    findings = of_version + [row for file in files for row in examined[file.pk].findings_as_dicts(file=str(file.pk))]
+    with transaction.atomic():
+        version = lock_version(version_id=version.pk, tune_id=version.tune_id)
+        if version.status != VersionStatus.VALIDATING:
+            return
+        for file in files:
+            _store(file, examined[file.pk], promoted=passed)
+        version.status = VersionStatus.VALIDATED if passed else VersionStatus.INVALID
+        version.inspection_verdict = InspectionVerdict.PASS if passed else InspectionVerdict.REFUSED
+        version.inspection_findings, version.inspected_at, version.updated_at = findings, at, at
+        version.revision += 1
+        version.save(
+            update_fields=["status", "inspection_verdict", "inspection_findings", "inspected_at", "updated_at", "revision"]
+        )
+        audit.record(act="tune_version.inspected", actor_id=None, subject_id=version.pk, at=at, verdict=version.inspection_verdict)
+        outcome = "passed the inspection: submit it for review" if passed else "did not pass the inspection: see its findings"
+        notify(
+            user_id=version.tune.tuner.user_id,
+            type=NoticeType.INSPECTION,
+            title=f"Version {version.version} was inspected",
+            body=f"Version {version.version} of “{version.tune.title}” {outcome}.",
+            link={"resource": "tune_version", "id": version.pk},
+            dedupe_key=f"inspected:{version.pk}",
+            at=at,
+            mail=False,
+        )
+
+
+def examine(path: Path, *, name: str, sha256: str, claims: Claims) -> Examined:
+    """Read the bytes at `path` in the child process, and hold them against claims, stock images and others' tunes.
+
+    The one judgement of dry run and worker. Two indexed queries, no writes.
+    """
+    report = run_inspection(path, name=name)
+    findings = list(report.findings)
+    if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
+        findings.append(Finding("bytes_differ", FindingSeverity.ERROR, "The stored file is not the one that was uploaded and checked."))
+    for size in claims.image_sizes_bytes or (None,):
+        compared = compare_claims(
+            report, hardware_numbers=claims.hardware_numbers, calibration_ids=claims.calibration_ids, image_size_bytes=size
+        )
+        findings += [finding for finding in compared if finding not in findings]
+    if report.image is not None:
+        findings += _copies(report.image.sha256, claims.tuner_id)
+    return Examined(report, findings)
+
+
+def content_key(sha256: str) -> str:
+    """Where reviewed bytes lie: the name is the hash, so no other bytes can ever stand there."""
+    return f"tunes/{sha256[:2]}/{sha256}"
+
+
+def _copies(image_sha256: str, tuner_id: UUID | None) -> list[Finding]:
+    findings = []
+    if StockFile.objects.filter(image_sha256=image_sha256).exists():
+        findings.append(Finding("identical_to_stock", FindingSeverity.ERROR, "This image is a stock image: nothing in it was changed."))
+    others = TuneFile.objects.filter(image_sha256=image_sha256).exclude(version__tune__tuner_id=tuner_id)
+    if others.filter(version__published_at__isnull=False).exists():
+        findings.append(Finding("identical_to_another_tune", FindingSeverity.ERROR, "This image was published by another tuner."))
+    elif others.exists():
+        findings.append(Finding("identical_to_another_tune", FindingSeverity.WARNING, "Another tuner has uploaded the same image."))
+    return findings
+
+
+def _claims_of(file: TuneFile, version: TuneVersion) -> Claims:
+    fitments = list(file.fitments.all())
+    calibrations = {number for fitment in fitments for number in fitment.calibration_ids}
+    if calibrations and file.calibration_id_after:
+        calibrations.add(file.calibration_id_after)  # a tuned image usually carries its own
+    return Claims(
+        hardware_numbers=tuple(sorted({number for fitment in fitments for number in fitment.hardware_numbers})),
+        calibration_ids=tuple(sorted(calibrations)),
+        image_sizes_bytes=tuple(sorted({fitment.image_size_bytes for fitment in fitments})),
+        tuner_id=version.tune.tuner_id,
+    )
+
+
+def _store(file: TuneFile, examined: Examined, *, promoted: bool) -> None:
+    report = examined.report
+    file.format = report.format[:12]
+    if report.image is not None:
+        file.image_base, file.image_size_bytes, file.image_sha256 = report.image.base, report.image.size_bytes, report.image.sha256
+    file.detected = detected_of(report)
+    file.inspection_findings = examined.findings_as_dicts()
+    file.storage_key = content_key(file.sha256) if promoted else ""
+    file.save(
+        update_fields=[
+            *("format", "image_base", "image_size_bytes", "image_sha256", "detected", "inspection_findings", "storage_key"),
+        ]
+    )
+
+
+def detected_of(report: Inspection) -> dict[str, Any]:
+    """What the image states about itself."""
+    return {
+        "hardware_number": report.detected.hardware_number,
+        "calibration_id": report.detected.calibration_id,
+        "image_size_bytes": report.image.size_bytes if report.image else None,
+    }
+
+
+@contextmanager
+def _fetched(key: str) -> Iterator[Path]:
+    """The object of a key as a file in a private directory, gone afterwards. Raises: storage.ObjectMissing."""
+    with tempfile.TemporaryDirectory(prefix="revsync-inspection-") as directory:
+        path = Path(directory) / "image"
+        with storage.open_stream(key) as chunks, path.open("wb") as target:
+            target.writelines(chunks)
+        yield path

@@ -1,0 +1,53 @@
+"""What lists show beside what its own tables say: refreshed when something outside changes, and by the schedule."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from django.db import connection
+
+_POPULARITY = """
+WITH due AS (
+    SELECT id, figure FROM (
+        SELECT id, popularity,
+               least(1000000000, 3 * download_count + 5 * flash_success_count + 4 * rating_count
+                                 + (SELECT count(*) FROM marketplace_favorite f WHERE f.tune_id = t.id)) AS figure
+          FROM marketplace_tune t WHERE listed) AS figures
+     WHERE popularity <> figure ORDER BY id LIMIT %s)
+UPDATE marketplace_tune AS tune SET popularity = due.figure FROM due WHERE tune.id = due.id
+"""
+
+
+def refresh_tunes(tune_ids: Sequence[UUID]) -> None:
+    """Derive again what lists and search show of these tunes. Set-based, idempotent; for a tuner's changed standing or
+    name and for repairs: everything else is done by triggers. Locks the tunes' rows that change."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT marketplace_refresh_tunes(%s::uuid[])", [list(tune_ids)])
+
+
+def refresh_tuner(*, tuner_id: UUID) -> None:
+    """Take a suspended tuner's tunes off the lists and put a reinstated one's back, inside the transaction of that act."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT marketplace_refresh_tunes(coalesce(array_agg(id ORDER BY id), '{}')) FROM marketplace_tune WHERE tuner_id = %s",
+            [tuner_id],
+        )
+
+
+def on_standing(*, tuner_id: UUID, active: bool, verified: bool) -> None:
+    """Registered with `tuners.listeners.on_standing`."""
+    refresh_tuner(tuner_id=tuner_id)
+
+
+def refresh_popularity(*, at: datetime, batch: int = 5000) -> int:
+    """Recompute the order "popular" from downloads, flashes, reviews and favourites; returns how many tunes changed.
+
+    Called by the schedule. Price plays no part: free and paid tunes are ranked alike.
+    """
+    changed = 0
+    with connection.cursor() as cursor:
+        while True:
+            cursor.execute(_POPULARITY, [batch])
+            changed += cursor.rowcount
+            if cursor.rowcount < batch:
+                return changed

@@ -1,0 +1,1 @@
+"""Work of the worker and the schedule, one module for each noun."""

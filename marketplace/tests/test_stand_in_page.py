@@ -1,0 +1,66 @@
+"""The stand-in's page through the web server, and what purchases tell about a person."""
+
+import pytest
+from django.test import Client
+
+from marketplace import payments as gateway
+from marketplace.enums import PurchaseStatus
+from marketplace.models import License, Purchase
+from marketplace.purchase_privacy import PURCHASES
+from marketplace.tests.factories import LicenseFactory, PurchaseFactory, TuneFactory
+from marketplace.tests.purchasing import buy, rider_with_bike
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def relayed(payments, settings):
+    settings.PAYMENTS_SANDBOX_URL = "http://testserver/stand-in"
+    return payments
+
+
+def test_a_person_pays_through_the_web_server(relayed):
+    client, bike = rider_with_bike()
+    url = buy(client, TuneFactory(published=True), bike).json()["payment"]["sandbox_url"]
+
+    page = Client().get(url)
+    paid = Client().post(url, "outcome=succeed", content_type="application/x-www-form-urlencoded")
+
+    assert (page.status_code, page["Content-Type"]) == (200, "text/html; charset=utf-8")
+    assert "script" not in page["Content-Security-Policy"] and b"149.00 EUR" in page.content
+    assert paid.status_code == 303
+    assert gateway.get_intent(url.rpartition("/")[2]).is_paid
+
+
+@pytest.mark.parametrize(("data", "status"), [("outcome=fly", 400), ("", 400)])
+def test_a_refusal_is_passed_back(relayed, data, status):
+    client, bike = rider_with_bike()
+    url = buy(client, TuneFactory(published=True), bike).json()["payment"]["sandbox_url"]
+
+    assert Client().post(url, data, content_type="application/x-www-form-urlencoded").status_code == status
+    assert Client().get("/stand-in/pay/pi_missing").status_code == 404
+
+
+def test_an_outage_is_503_and_production_has_no_such_page(relayed, settings):
+    settings.STRIPE_API_BASE = "http://127.0.0.1:9"
+    assert Client().get("/stand-in/pay/pi_x").status_code == 503
+
+    settings.IS_PRODUCTION = True
+    assert Client().get("/stand-in/pay/pi_x").status_code == 404
+
+
+def test_there_is_no_relay_where_the_stand_in_is_reached_directly(payments):
+    assert Client().get("/stand-in/pay/pi_x").status_code == 404
+
+
+def test_erasing_a_person_keeps_the_books_without_vehicle_identities():
+    purchase = PurchaseFactory(vehicle_identity_hashes=["ab"])
+    LicenseFactory(bound=True, purchase__buyer=purchase.buyer, purchase__vehicle_identity_hashes=["cd"])
+
+    told = PURCHASES.erase(purchase.buyer_id)
+
+    assert told["goes"] == {"vehicle identities of purchases": 2, "vehicle identities of licenses": 1}
+    assert not Purchase.objects.exclude(vehicle_identity_hashes=[]).exists()
+    assert not License.objects.exclude(vehicle_identity_hashes=[]).exists()
+    assert PURCHASES.stats(purchase.buyer_id) == {"purchases": 1}
+    assert {row["status"] for row in PURCHASES.export(purchase.buyer_id)["purchases"]} == {PurchaseStatus.PENDING, PurchaseStatus.PAID}

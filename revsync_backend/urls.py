@@ -1,0 +1,40 @@
+"""All routes: the API from the endpoint table, the documentation, the admin and the probes."""
+
+from importlib import import_module
+
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView
+
+from core import docs, health, media, meta
+from core.admin_site import admin_urls
+from core.endpoints import Endpoint, urlpatterns_of
+from marketplace.views import stand_in
+
+ENDPOINT_MODULES = ["core.uploads.endpoints", "users.endpoints", "tuners.endpoints", "garage.endpoints", "marketplace.endpoints"]
+
+
+def all_endpoints() -> list[Endpoint]:
+    """The endpoint table of the whole API."""
+    rows = list(meta.ENDPOINTS)
+    for name in ENDPOINT_MODULES:
+        rows += import_module(name).ENDPOINTS
+    return rows
+
+
+urlpatterns = [
+    path("api/v1/", include(urlpatterns_of(all_endpoints()))),
+    path("media/<path:key>", media.serve, name="media"),
+    path("stand-in/pay/<slug:intent_id>", stand_in.pay_page, name="stand_in_pay_page"),  # development only
+    path("api/schema/", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs/", docs.swagger_ui, name="docs"),
+    path("api/redoc/", docs.redoc, name="redoc"),
+    path("problems/<slug:code>", docs.problem, name="problem"),
+    path("admin/", admin_urls()),
+    *health.urlpatterns,
+]
+
+
+handler400 = "core.problems.bad_request"
+handler403 = "core.problems.forbidden"
+handler404 = "core.problems.path_not_found"
+handler500 = "core.problems.server_error"

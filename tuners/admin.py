@@ -1,0 +1,466 @@
+"""Staff's work with tuners: applications with their documents, suspensions and appeals, reviews and reports."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import path, reverse
+from django.utils.html import format_html
+
+from core import clock
+from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, mark, short_hash, size
+from core.admin_site import Queue, row_url, site
+from tuners import services
+from tuners.enums import (
+    AppealState,
+    ApplicationStatus,
+    CertificationVerdict,
+    ReportState,
+    ReviewState,
+    SuspensionReason,
+    TunerStatus,
+)
+from tuners.exceptions import CertificationNotFound
+from tuners.models import (
+    ReviewReport,
+    SuspensionAppeal,
+    TunerApplication,
+    TunerCertification,
+    TunerFollow,
+    TunerProfile,
+    TunerReview,
+    TunerReviewEdit,
+)
+
+APPLICATION_KINDS = {ApplicationStatus.SUBMITTED: "warn", ApplicationStatus.APPROVED: "good", ApplicationStatus.REJECTED: "bad"}
+VERDICT_KINDS = {CertificationVerdict.PENDING: "warn", CertificationVerdict.ACCEPTED: "good", CertificationVerdict.REFUSED: "bad"}
+REVIEW_KINDS = {ReviewState.PUBLISHED: "good", ReviewState.HIDDEN: "bad"}
+SEEN_INLINE = frozenset({"image/png", "image/jpeg", "image/webp"})
+
+
+def _verdict(certification: TunerCertification) -> Any:
+    return mark(certification.get_verdict_display(), VERDICT_KINDS[CertificationVerdict(certification.verdict)])
+
+
+@admin.register(TunerApplication, site=site)
+class TunerApplicationAdmin(ReadOnlyAdmin):
+    icon, rank = "assignment_ind", 10
+    list_display = ("business_name", "kind", "coloured_status", "applicant_link", "country", "queued_at", "decided_at")
+    list_filter = ("status", "kind", "country")
+    list_select_related = ("applicant",)
+    search_fields = ("business_name", "applicant__email", "applicant__display_name")
+    ordering = ("queued_at", "pk")
+    decisions = (
+        Decision(
+            name="approve",
+            label="Approve",
+            explanation="Makes the applicant a tuner or creator with a public profile; a tuner gets the verified badge. "
+            "Every certification needs its verdict first.",
+            act=lambda row, *, actor, reason, at: services.approve_application(application_id=row.pk, actor=actor, reason=reason, at=at),
+            applies=lambda row: row.status == ApplicationStatus.SUBMITTED,
+            done="Approved.",
+        ),
+        Decision(
+            name="request-information",
+            label="Ask for more",
+            explanation="Sends the application back; it keeps its place in the queue.",
+            act=lambda row, *, actor, reason, at: services.request_information(application_id=row.pk, actor=actor, reason=reason, at=at),
+            applies=lambda row: row.status == ApplicationStatus.SUBMITTED,
+            reason_help="The applicant reads this: say what is missing.",
+            done="The applicant was asked for more.",
+        ),
+        Decision(
+            name="reject",
+            label="Reject",
+            explanation="Refuses the application. The person may start again after 30 days.",
+            act=lambda row, *, actor, reason, at: services.reject_application(application_id=row.pk, actor=actor, reason=reason, at=at),
+            applies=lambda row: row.status == ApplicationStatus.SUBMITTED,
+            reason_help="The applicant reads this.",
+            danger=True,
+            done="Rejected.",
+        ),
+    )
+
+    @admin.display(description="Status", ordering="status")
+    def coloured_status(self, row: TunerApplication) -> Any:
+        return mark(row.get_status_display(), APPLICATION_KINDS.get(ApplicationStatus(row.status), "neutral"))
+
+    @admin.display(description="Applicant")
+    def applicant_link(self, row: TunerApplication) -> Any:
+        return link_to(row.applicant, row.applicant.display_name)
+
+    def panels(self, request: HttpRequest, row: TunerApplication) -> list[Panel]:
+        rows = TunerCertification.objects.filter(owner_id=row.applicant_id).order_by("-created_at", "-pk")
+        return [
+            Panel(
+                "Certifications",
+                ("Document", "Number", "Expires", "Verdict", "File", "View"),
+                [
+                    (
+                        link_to(document),
+                        document.number or "–",
+                        document.expires_on,
+                        _verdict(document),
+                        format_html("{}, {}, {}", document.file_name, size(document.size_bytes), short_hash(document.sha256)),
+                        _view_of(document),
+                    )
+                    for document in rows
+                ],
+                note="Links are good for a minute; each opening is in the audit log. Open a document's page to judge it.",
+            )
+        ]
+
+
+def _file_url(document: TunerCertification) -> str:
+    return reverse("admin:tuners_tunercertification_file", args=[document.pk])
+
+
+def _view_of(document: TunerCertification) -> Any:
+    if document.content_type in SEEN_INLINE:
+        return format_html('<a class="revsync-link" href="{0}"><img src="{0}" alt="The document" loading="lazy"></a>', _file_url(document))
+    return format_html('<a class="revsync-link" href="{}">Open ({})</a>', _file_url(document), document.content_type)
+
+
+@admin.register(TunerCertification, site=site)
+class TunerCertificationAdmin(ReadOnlyAdmin):
+    icon, rank, panels_first = "workspace_premium", 20, True
+    list_display = ("type", "issuer", "owner_link", "expires_on", "coloured_verdict", "created_at")
+    list_filter = ("verdict", "type")
+    list_select_related = ("owner",)
+    search_fields = ("issuer", "number", "owner__email", "owner__display_name")
+    ordering = ("-created_at", "-pk")
+    concealed = ("storage_key",)
+    decisions = (
+        Decision(
+            name="accept",
+            label="Accept",
+            explanation="Counts for the application and for the verified badge until it expires. Final.",
+            act=lambda row, *, actor, reason, at: services.accept_certification(certification_id=row.pk, actor=actor, reason=reason, at=at),
+            applies=lambda row: row.verdict == CertificationVerdict.PENDING,
+            done="Accepted.",
+        ),
+        Decision(
+            name="refuse",
+            label="Refuse",
+            explanation="Does not count. Final: the owner may add another document.",
+            act=lambda row, *, actor, reason, at: services.refuse_certification(certification_id=row.pk, actor=actor, reason=reason, at=at),
+            applies=lambda row: row.verdict == CertificationVerdict.PENDING,
+            reason_help="The owner reads this.",
+            danger=True,
+            done="Refused.",
+        ),
+    )
+
+    @admin.display(description="Verdict", ordering="verdict")
+    def coloured_verdict(self, row: TunerCertification) -> Any:
+        return _verdict(row)
+
+    @admin.display(description="Owner")
+    def owner_link(self, row: TunerCertification) -> Any:
+        return link_to(row.owner, row.owner.display_name)
+
+    def panels(self, request: HttpRequest, row: TunerCertification) -> list[Panel]:
+        application = TunerApplication.objects.filter(applicant_id=row.owner_id).first()
+        about = [("The file", _view_of(row)), ("Application", link_to(application))]
+        return [Panel("Look at it", ("What", "Where"), about, note="Links are good for a minute; each opening is in the audit log.")]
+
+    def get_urls(self) -> list:
+        open_file = path("<uuid:certification_id>/file/", self.admin_site.admin_view(self.file_view), name="tuners_tunercertification_file")
+        return [open_file, *super().get_urls()]
+
+    def file_view(self, request: HttpRequest, certification_id: UUID) -> HttpResponse:
+        """Lead to the file by a link that is good for a minute, and note who looked."""
+        try:
+            link = services.open_certification_file(certification_id=certification_id, actor=request.user, at=clock.now())
+        except CertificationNotFound as missing:
+            raise Http404 from missing
+        return HttpResponseRedirect(link)
+
+
+@admin.register(TunerProfile, site=site)
+class TunerProfileAdmin(ReadOnlyAdmin):
+    icon, rank = "storefront", 30
+    list_display = ("business_name", "kind", "coloured_status", "verified", "rating", "review_count", "follower_count", "country")
+    list_filter = ("status", "kind", "verified", "country")
+    search_fields = ("business_name", "user__email", "user__display_name")
+    ordering = ("-created_at", "-pk")
+    concealed = ("name_key", "search_text", "make_keys", "rating_order")
+    decisions = (
+        Decision(
+            name="suspend",
+            label="Suspend",
+            explanation="Bites at once: not discoverable, nothing sold, nothing published. The tuner keeps reading their money, "
+            "cases and the reason, and may appeal once.",
+            act=lambda row, *, actor, reason, at, cause: services.suspend_tuner(
+                tuner_id=row.pk, actor=actor, reason=cause, note=reason, at=at
+            ),
+            applies=lambda row: row.status == TunerStatus.ACTIVE,
+            fields={"cause": chosen_from(SuspensionReason.choices)},
+            reason_help="The tuner reads this.",
+            danger=True,
+            done="Suspended.",
+        ),
+        Decision(
+            name="reinstate",
+            label="Reinstate",
+            explanation="Lifts the suspension; an open appeal is thereby accepted.",
+            act=lambda row, *, actor, reason, at: services.reinstate_tuner(tuner_id=row.pk, actor=actor, reason=reason, at=at),
+            applies=lambda row: row.status == TunerStatus.SUSPENDED,
+            reason_help="The tuner reads this.",
+            done="Active again.",
+        ),
+    )
+
+    @admin.display(description="Status", ordering="status")
+    def coloured_status(self, row: TunerProfile) -> Any:
+        return mark(row.get_status_display(), "good" if row.is_active else "bad")
+
+    def panels(self, request: HttpRequest, row: TunerProfile) -> list[Panel]:
+        documents = TunerCertification.objects.filter(owner_id=row.user_id).order_by("-created_at", "-pk")
+        appeals = row.appeals.order_by("-created_at", "-pk")
+        return [
+            Panel(
+                "Certifications",
+                ("Document", "Expires", "Verdict"),
+                [(link_to(each), each.expires_on, _verdict(each)) for each in documents],
+            ),
+            Panel(
+                "Appeals",
+                ("When", "State", "Text"),
+                [(link_to(each, f"{each.created_at:%Y-%m-%d}"), each.get_state_display(), each.text) for each in appeals],
+            ),
+        ]
+
+
+@admin.register(SuspensionAppeal, site=site)
+class SuspensionAppealAdmin(ReadOnlyAdmin):
+    icon, rank, panels_first = "balance", 40, True
+    list_display = ("created_at", "tuner_link", "state", "suspended_at", "decided_at")
+    list_filter = ("state",)
+    list_select_related = ("tuner",)
+    search_fields = ("tuner__business_name", "text")
+    ordering = ("created_at", "pk")
+    decisions = (
+        Decision(
+            name="accept",
+            label="Accept and reinstate",
+            explanation="Lifts the suspension.",
+            act=lambda row, *, actor, reason, at: services.decide_appeal(
+                appeal_id=row.pk, accepted=True, actor=actor, reason=reason, at=at
+            ),
+            applies=lambda row: row.state == AppealState.OPEN,
+            reason_help="The tuner reads this.",
+            done="Accepted: the tuner is active again.",
+        ),
+        Decision(
+            name="reject",
+            label="Reject",
+            explanation="The suspension stands. There is no second appeal against it.",
+            act=lambda row, *, actor, reason, at: services.decide_appeal(
+                appeal_id=row.pk, accepted=False, actor=actor, reason=reason, at=at
+            ),
+            applies=lambda row: row.state == AppealState.OPEN,
+            reason_help="The tuner reads this.",
+            danger=True,
+            done="Rejected.",
+        ),
+    )
+
+    @admin.display(description="Tuner")
+    def tuner_link(self, row: SuspensionAppeal) -> Any:
+        return link_to(row.tuner)
+
+    def panels(self, request: HttpRequest, row: SuspensionAppeal) -> list[Panel]:
+        why = [(row.tuner.get_suspension_reason_display() or "–", row.tuner.suspension_note or "–", row.tuner.suspended_at or "–")]
+        return [Panel("The suspension", ("Reason", "Note", "Since"), why)]
+
+
+@admin.register(TunerReview, site=site)
+class TunerReviewAdmin(ReadOnlyAdmin):
+    icon, rank = "reviews", 50
+    list_display = ("created_at", "rating", "tuner_link", "author", "coloured_state", "beginning")
+    list_filter = ("state", "rating")
+    list_select_related = ("tuner", "buyer")
+    search_fields = ("text", "buyer__email", "tuner__business_name")
+    ordering = ("-created_at", "-pk")
+    decisions = (
+        Decision(
+            name="hide",
+            label="Hide",
+            explanation="Takes the review off the public lists and out of the ratings; open reports of it are upheld.",
+            act=lambda row, *, actor, reason, at: services.hide_review(review_id=row.pk, actor=actor, reason=reason, at=at),
+            applies=lambda row: row.state == ReviewState.PUBLISHED,
+            reason_help="The author reads this.",
+            danger=True,
+            done="Hidden.",
+        ),
+        Decision(
+            name="restore",
+            label="Restore",
+            explanation="Publishes the review again and counts it.",
+            act=lambda row, *, actor, reason, at: services.restore_review(review_id=row.pk, actor=actor, reason=reason, at=at),
+            applies=lambda row: row.state == ReviewState.HIDDEN,
+            reason_help="The author reads this.",
+            done="Public again.",
+        ),
+    )
+
+    @admin.display(description="State", ordering="state")
+    def coloured_state(self, row: TunerReview) -> Any:
+        return mark(row.get_state_display(), REVIEW_KINDS.get(ReviewState(row.state), "neutral"))
+
+    @admin.display(description="Tuner")
+    def tuner_link(self, row: TunerReview) -> Any:
+        return link_to(row.tuner)
+
+    @admin.display(description="Author")
+    def author(self, row: TunerReview) -> Any:
+        return link_to(row.buyer, row.buyer.display_name)
+
+    @admin.display(description="Text")
+    def beginning(self, row: TunerReview) -> str:
+        return row.text[:80]
+
+    def panels(self, request: HttpRequest, row: TunerReview) -> list[Panel]:
+        return [
+            Panel(
+                "What it said before",
+                ("Until", "Rating", "Text"),
+                [(e.replaced_at, e.rating, e.text) for e in row.edits.order_by("-replaced_at")],
+            ),
+            Panel(
+                "Reports",
+                ("When", "Why", "State", "Text"),
+                [
+                    (link_to(report, f"{report.created_at:%Y-%m-%d}"), report.get_reason_display(), report.get_state_display(), report.text)
+                    for report in row.reports.order_by("-created_at")
+                ],
+            ),
+        ]
+
+
+@admin.register(ReviewReport, site=site)
+class ReviewReportAdmin(ReadOnlyAdmin):
+    icon, rank, panels_first = "flag", 60, True
+    list_display = ("created_at", "reason", "state", "review_link", "reporter_link", "text")
+    list_filter = ("state", "reason")
+    list_select_related = ("review", "reporter")
+    search_fields = ("text", "review__text", "reporter__email")
+    ordering = ("created_at", "pk")
+    decisions = (
+        Decision(
+            name="uphold",
+            label="Uphold and hide the review",
+            explanation="Hides the review; every open report of it is upheld with this one.",
+            act=lambda row, *, actor, reason, at: services.uphold_report(report_id=row.pk, actor=actor, reason=reason, at=at),
+            applies=lambda row: row.state == ReportState.OPEN,
+            reason_help="The review's author reads this.",
+            done="The review is hidden.",
+        ),
+        Decision(
+            name="dismiss",
+            label="Dismiss",
+            explanation="The review stays.",
+            act=lambda row, *, actor, reason, at: services.dismiss_report(report_id=row.pk, actor=actor, reason=reason, at=at),
+            applies=lambda row: row.state == ReportState.OPEN,
+            done="Dismissed.",
+        ),
+    )
+
+    @admin.display(description="Review")
+    def review_link(self, row: ReviewReport) -> Any:
+        return link_to(row.review)
+
+    @admin.display(description="Reporter")
+    def reporter_link(self, row: ReviewReport) -> Any:
+        return link_to(row.reporter, row.reporter.display_name)
+
+    def panels(self, request: HttpRequest, row: ReviewReport) -> list[Panel]:
+        review = row.review
+        return [
+            Panel(
+                "The review",
+                ("Rating", "Text", "Reply", "State"),
+                [
+                    (
+                        format_html('<a class="revsync-link" href="{}">{}</a>', row_url(review), review.rating),
+                        review.text,
+                        review.reply or "–",
+                        review.get_state_display(),
+                    )
+                ],
+            )
+        ]
+
+
+@admin.register(TunerReviewEdit, site=site)
+class TunerReviewEditAdmin(ReadOnlyAdmin):
+    icon, rank = "edit_note", 70
+    list_display = ("replaced_at", "review_link", "rating", "text")
+    list_select_related = ("review",)
+    search_fields = ("text",)
+    ordering = ("-replaced_at", "-pk")
+
+    @admin.display(description="Review")
+    def review_link(self, row: TunerReviewEdit) -> Any:
+        return link_to(row.review)
+
+
+@admin.register(TunerFollow, site=site)
+class TunerFollowAdmin(ReadOnlyAdmin):
+    icon, rank = "group_add", 80
+    list_display = ("created_at", "tuner_link", "follower_link")
+    list_select_related = ("tuner", "follower")
+    search_fields = ("tuner__business_name", "follower__email")
+    ordering = ("-created_at", "-pk")
+
+    @admin.display(description="Tuner")
+    def tuner_link(self, row: TunerFollow) -> Any:
+        return link_to(row.tuner)
+
+    @admin.display(description="Follower")
+    def follower_link(self, row: TunerFollow) -> Any:
+        return link_to(row.follower, row.follower.display_name)
+
+
+site.add_queue(
+    Queue(
+        title="Applications",
+        model=TunerApplication,
+        filters={"status": ApplicationStatus.SUBMITTED.value},
+        icon="assignment_ind",
+        hint="Who wants to be a tuner or creator.",
+        rank=10,
+    )
+)
+site.add_queue(
+    Queue(
+        title="Certifications",
+        model=TunerCertification,
+        filters={"verdict": CertificationVerdict.PENDING.value},
+        icon="workspace_premium",
+        hint="Documents without a verdict.",
+        rank=20,
+    )
+)
+site.add_queue(
+    Queue(
+        title="Appeals",
+        model=SuspensionAppeal,
+        filters={"state": AppealState.OPEN.value},
+        icon="balance",
+        hint="Suspended tuners who object.",
+        rank=50,
+    )
+)
+site.add_queue(
+    Queue(
+        title="Reported reviews",
+        model=ReviewReport,
+        filters={"state": ReportState.OPEN.value},
+        icon="flag",
+        hint="Reviews that somebody objects to.",
+        rank=60,
+    )
+)

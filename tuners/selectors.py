@@ -1,0 +1,184 @@
+"""Reads of this app."""
+
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db.models import Aggregate, Count, DurationField, ExpressionWrapper, F, Q, QuerySet
+
+from core.pagination import Key, Ordering
+from tuners.enums import ApplicationStatus, CertificationVerdict, PublishBlocker
+from tuners.exceptions import AppealNotFound, ApplicationNotFound, CertificationNotFound, ReportNotFound, TunerNotFound
+from tuners.models import (
+    ReviewReport,
+    SuspensionAppeal,
+    TunerApplication,
+    TunerCertification,
+    TunerFollow,
+    TunerProfile,
+    TunerReview,
+)
+from users.models import User
+
+MEDIAN_OVER = timedelta(days=90)
+
+TUNER_ORDERINGS = {
+    "rating": Ordering("rating", Key("rating_order", desc=True), Key("id", desc=True)),
+    "popular": Ordering("popular", Key("follower_count", desc=True), Key("id", desc=True)),
+    "name": Ordering("name", Key("name_key"), Key("id")),
+    "newest": Ordering("newest", Key("created_at", desc=True), Key("id", desc=True)),
+}
+REASON_CODES: dict[str, str] = {ApplicationStatus.INFO_REQUESTED: "information_requested", ApplicationStatus.REJECTED: "rejected"}
+NEWEST = Ordering("newest", Key("created_at", desc=True), Key("id", desc=True))
+
+
+class Median(Aggregate):
+    """The middle of a set of durations."""
+
+    name = "median"
+    template = "PERCENTILE_CONT(0.5) WITHIN GROUP (ORDER BY %(expressions)s)"
+    output_field = DurationField()
+
+
+def list_tuners() -> QuerySet[TunerProfile]:
+    """The tuners that anyone may discover."""
+    return TunerProfile.objects.active()
+
+
+def get_tuner(tuner_id: UUID) -> TunerProfile:
+    """An active tuner. Raises: TunerNotFound (missing or suspended)."""
+    profile = TunerProfile.objects.active().filter(pk=tuner_id).first()
+    if profile is None:
+        raise TunerNotFound
+    return profile
+
+
+def find_profile_of(user: User) -> TunerProfile | None:
+    """A person's own profile in any state, or None."""
+    return TunerProfile.objects.filter(user=user).first()
+
+
+def get_profile_of(user: User) -> TunerProfile:
+    """A person's own profile in any state. Raises: TunerNotFound."""
+    profile = find_profile_of(user)
+    if profile is None:
+        raise TunerNotFound
+    return profile
+
+
+def is_following(user: User, tuner_id: UUID) -> bool:
+    """Whether somebody follows a tuner."""
+    return TunerFollow.objects.filter(follower=user, tuner_id=tuner_id).exists()
+
+
+def list_reviews(tuner_id: UUID) -> QuerySet[TunerReview]:
+    """A tuner's published reviews with their authors."""
+    return TunerReview.objects.published().filter(tuner_id=tuner_id).select_related("buyer")
+
+
+def list_reviews_of_tune(tune_id: UUID) -> QuerySet[TunerReview]:
+    """A tune's published reviews with their authors."""
+    return TunerReview.objects.published().filter(tune_id=tune_id).select_related("buyer")
+
+
+def find_review_by(user: User, tune_id: UUID) -> TunerReview | None:
+    """What a buyer said of a tune, unless they deleted it."""
+    return TunerReview.objects.filter(buyer=user, tune_id=tune_id, deleted_at__isnull=True).first()
+
+
+def get_review(review_id: UUID) -> TunerReview:
+    """A review with its author, in any state. For services' callers that hold its id by right."""
+    return TunerReview.objects.select_related("buyer").get(pk=review_id)
+
+
+def get_application(applicant: User) -> TunerApplication:
+    """One's own application. Raises: ApplicationNotFound."""
+    application = TunerApplication.objects.filter(applicant=applicant).first()
+    if application is None:
+        raise ApplicationNotFound
+    return application
+
+
+def list_certifications(owner: User) -> QuerySet[TunerCertification]:
+    """One's own documents."""
+    return TunerCertification.objects.filter(owner=owner)
+
+
+def queue_position(application: TunerApplication) -> int | None:
+    """Its place in the queue, from 1; None when it is not in it."""
+    if application.status != ApplicationStatus.SUBMITTED:
+        return None
+    ahead = Q(queued_at__lt=application.queued_at) | Q(queued_at=application.queued_at, pk__lte=application.pk)
+    return TunerApplication.objects.filter(ahead, status=ApplicationStatus.SUBMITTED).count()
+
+
+def median_wait_hours(*, at: datetime) -> float | None:
+    """The median time from submission to decision over 90 days, in hours; None while nothing was decided."""
+    decided = TunerApplication.objects.filter(decided_at__gt=at - MEDIAN_OVER).exclude(status=ApplicationStatus.DRAFT)
+    wait = ExpressionWrapper(F("decided_at") - F("submitted_at"), output_field=DurationField())
+    median = decided.aggregate(median=Median(wait))["median"]
+    return None if median is None else round(median.total_seconds() / 3600, 1)
+
+
+def publish_blockers(profile: TunerProfile, user: User, *, at: datetime) -> list[str]:
+    """Why this tuner can't publish now; empty when they can. The order is that of PublishBlocker."""
+    blockers = []
+    if not user.mfa_enabled:
+        blockers.append(PublishBlocker.MFA_REQUIRED)
+    if not profile.is_active:
+        blockers.append(PublishBlocker.TUNER_SUSPENDED)
+    accepted = TunerCertification.objects.filter(owner_id=profile.user_id, verdict=CertificationVerdict.ACCEPTED).aggregate(
+        all=Count("pk"), current=Count("pk", filter=Q(expires_on__gte=at.date()))
+    )
+    if accepted["all"] and not accepted["current"]:
+        blockers.append(PublishBlocker.CERTIFICATION_EXPIRED)
+    return [blocker.value for blocker in blockers]
+
+
+def find_appeal(profile: TunerProfile) -> SuspensionAppeal | None:
+    """The appeal against the present suspension, if there is one."""
+    if profile.suspended_at is None:
+        return None
+    return SuspensionAppeal.objects.filter(tuner=profile, suspended_at=profile.suspended_at).first()
+
+
+def standing_of(application: TunerApplication, *, at: datetime) -> dict[str, Any]:
+    """What an applicant is told beside their own words: place, median wait and the reasons to act on."""
+    reasons: list[dict[str, Any]] = []
+    code = REASON_CODES.get(application.status)
+    if code is not None:
+        reasons.append({"code": code, "detail": application.decision_reason, "certification": None})
+    reasons += [
+        {"code": "certification_refused", "detail": row.verdict_reason, "certification": row.pk}
+        for row in refused_certifications(application.applicant_id)
+    ]
+    return {"queue_position": queue_position(application), "median_wait_hours": median_wait_hours(at=at), "reasons": reasons}
+
+
+def get_certification(owner: User, certification_id: UUID) -> TunerCertification:
+    """One's own document. Raises: CertificationNotFound."""
+    certification = TunerCertification.objects.filter(owner=owner, pk=certification_id).first()
+    if certification is None:
+        raise CertificationNotFound
+    return certification
+
+
+def get_own_report(reporter: User, report_id: UUID) -> ReviewReport:
+    """A report that one made oneself. Raises: ReportNotFound."""
+    report = ReviewReport.objects.filter(reporter=reporter, pk=report_id).first()
+    if report is None:
+        raise ReportNotFound
+    return report
+
+
+def get_own_appeal(user: User, appeal_id: UUID) -> SuspensionAppeal:
+    """An appeal that one made oneself. Raises: AppealNotFound."""
+    appeal = SuspensionAppeal.objects.filter(tuner__user=user, pk=appeal_id).first()
+    if appeal is None:
+        raise AppealNotFound
+    return appeal
+
+
+def refused_certifications(owner_id: UUID) -> list[TunerCertification]:
+    """One's own documents that were refused, newest first: reasons to act on."""
+    return list(TunerCertification.objects.filter(owner_id=owner_id, verdict=CertificationVerdict.REFUSED).order_by("-created_at", "-pk"))

@@ -1,0 +1,19 @@
+"""The users app: accounts, sessions, second factors, notices."""
+
+from django.apps import AppConfig
+
+
+class UsersConfig(AppConfig):
+    """Registers this app's problems and enums when Django starts."""
+
+    name = "users"
+    label = "users"
+    verbose_name = "Users"
+
+    def ready(self) -> None:
+        from core import meta, problems
+        from users import enums
+        from users.problems import PROBLEMS
+
+        problems.register(PROBLEMS)
+        meta.register_enums(enums.Role, enums.Platform, enums.ExperienceLevel, enums.NoticeType, enums.NoticeSeverity, enums.NoticeCategory)

@@ -1,0 +1,95 @@
+"""The mails to a person: plain text, one thing each. A leaf: it is called from tasks, outside transactions."""
+
+from email.utils import formataddr, parseaddr
+from string import Template
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMessage
+
+from users import codes
+from users.enums import ChallengeKind
+from users.models import Challenge, Notice, User
+
+_SIGNATURE = "\n\n-- \nRevSync\n$base_url\n"
+
+REGISTER = (
+    "Confirm your address",
+    (
+        "Hello $name,\n\nthis code confirms your e-mail address and opens your RevSync account:\n\n    $code\n\n"
+        "It is good for 15 minutes and one use. If you did not ask for it, do nothing: no account exists until the code is given."
+    ),
+)
+KNOWN_ADDRESS = (
+    "Somebody tried to register with your address",
+    (
+        "Hello $name,\n\nsomebody, perhaps you, tried to open a RevSync account with this e-mail address. "
+        "There is one already: sign in with it, "
+        "or reset its password if you forgot it.\n\nIf it was not you, there is nothing to do: nothing was changed."
+    ),
+)
+PASSWORD_RESET = (
+    "Reset your password",
+    (
+        "Hello $name,\n\nthis code sets a new password for your RevSync account:\n\n    $code\n\n"
+        "It is good for 15 minutes and one use. If you did not ask for it, do nothing: your password stays as it is."
+    ),
+)
+EMAIL_CHANGE = (
+    "Confirm your new address",
+    (
+        "Hello $name,\n\nthis code makes this the e-mail address of your RevSync account:\n\n    $code\n\n"
+        "It is good for 15 minutes and one use. If you did not ask for it, do nothing."
+    ),
+)
+ADDRESS_IN_USE = (
+    "Somebody tried to use your address",
+    (
+        "Hello $name,\n\nthe owner of another RevSync account tried to change its e-mail address to this one. "
+        "It is yours, so nothing was changed.\n\n"
+        "If that was you, close one of the two accounts or use another address."
+    ),
+)
+ADDRESS_CHANGED = (
+    "Your e-mail address was changed",
+    (
+        "Hello $name,\n\nyour RevSync account has another e-mail address from now on, and this one no longer signs in.\n\n"
+        "If this was not you, answer this mail at once: somebody had both your password and your session."
+    ),
+)
+NOTICE = ("$title", "Hello $name,\n\n$body")
+
+
+def send_challenge(challenge: Challenge, *, pending: dict[str, Any], owner_of_address: User | None) -> None:
+    """Mail the code of a challenge; of a decoy, what the owner of the address should know. An unknown address gets nothing."""
+    if "decoy" in pending:
+        if owner_of_address is not None:
+            template = KNOWN_ADDRESS if challenge.kind == ChallengeKind.REGISTER else ADDRESS_IN_USE
+            send(owner_of_address.email, template, name=owner_of_address.display_name)
+        return
+    template = {
+        ChallengeKind.REGISTER: REGISTER,
+        ChallengeKind.PASSWORD_RESET: PASSWORD_RESET,
+        ChallengeKind.EMAIL_CHANGE: EMAIL_CHANGE,
+    }[ChallengeKind(challenge.kind)]
+    name = challenge.user.display_name if challenge.user is not None else pending["display_name"]
+    send(pending["email"], template, name=name, code=codes.code_of(challenge))
+
+
+def send_address_changed(user: User, *, old_email: str) -> None:
+    """Tell the address that signs in no longer."""
+    send(old_email, ADDRESS_CHANGED, name=user.display_name)
+
+
+def send_notice(notice: Notice) -> None:
+    """Mail what the app shows."""
+    send(notice.user.email, NOTICE, name=notice.user.display_name, title=notice.title, body=notice.body)
+
+
+def send(address: str, template: tuple[str, str], **values: str) -> None:
+    """Fill in and hand over one message. Raises what the mail server answers, so that the task is tried again."""
+    subject, body = template
+    everything = {"base_url": settings.PUBLIC_BASE_URL, **values}
+    sender = formataddr(parseaddr(settings.DEFAULT_FROM_EMAIL))
+    subject = " ".join(Template(subject).substitute(everything).split())
+    EmailMessage(subject=subject, body=Template(body + _SIGNATURE).substitute(everything), from_email=sender, to=[address]).send()

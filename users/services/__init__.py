@@ -1,0 +1,88 @@
+"""Every change of an account, a session, a second factor or a notice."""
+
+from users.services.accounts import (
+    block_user,
+    change_password,
+    confirm_email_change,
+    confirm_password_reset,
+    create_account,
+    create_admin,
+    enrol_by_operator,
+    request_email_change,
+    request_password_reset,
+    request_registration,
+    set_role,
+    unblock_user,
+    update_user,
+    verify_email,
+)
+from users.services.challenges import resend_challenge, send_address_changed_mail, send_challenge_mail, sweep_challenges
+from users.services.mfa import (
+    confirm_totp,
+    disable_totp,
+    enrol_totp,
+    renew_recovery_codes,
+    verify_second_factor,
+)
+from users.services.notices import deliver_notice, mark_notice_read, notify, update_notification_preferences
+from users.services.profiles import KEEP as KEEP_AVATAR
+from users.services.profiles import update_profile
+from users.services.sessions import (
+    DeviceInfo,
+    LogIn,
+    end_all_sessions,
+    log_in,
+    log_out,
+    refresh_session,
+    revoke_device,
+    start_session,
+    step_up,
+    update_device,
+    verify_mfa,
+)
+from users.services.staff import end_sessions_by_staff, log_in_staff
+
+__all__ = [
+    "KEEP_AVATAR",
+    "DeviceInfo",
+    "LogIn",
+    "block_user",
+    "change_password",
+    "confirm_email_change",
+    "confirm_password_reset",
+    "confirm_totp",
+    "create_account",
+    "create_admin",
+    "deliver_notice",
+    "disable_totp",
+    "end_all_sessions",
+    "end_sessions_by_staff",
+    "enrol_by_operator",
+    "enrol_totp",
+    "log_in",
+    "log_in_staff",
+    "log_out",
+    "mark_notice_read",
+    "notify",
+    "refresh_session",
+    "renew_recovery_codes",
+    "request_email_change",
+    "request_password_reset",
+    "request_registration",
+    "resend_challenge",
+    "revoke_device",
+    "send_address_changed_mail",
+    "send_challenge_mail",
+    "set_role",
+    "start_session",
+    "step_up",
+    "sweep_challenges",
+    "unblock_user",
+    "update_device",
+    "update_notification_preferences",
+    "update_profile",
+    "update_user",
+    "verify_email",
+    "verify_mfa",
+    "verify_second_factor",
+]

@@ -1,0 +1,102 @@
+"""Telling a person something: in the app, and by mail and push where they want it."""
+
+import uuid
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from core.exceptions import FieldError, InvalidInput
+from core.tasks import enqueue
+from users import mail as mails
+from users import push, selectors
+from users.enums import CATEGORY_OF_TYPE, MAIL_NOT_OPTIONAL, NoticeCategory, NoticeSeverity
+from users.models import Notice, NotificationPreference, User, UserDevice
+
+
+def notify(
+    *,
+    user_id: uuid.UUID,
+    type: str,
+    title: str,
+    body: str,
+    link: Mapping[str, Any] | None = None,
+    severity: str = NoticeSeverity.INFO,
+    dedupe_key: str | None = None,
+    at: datetime,
+    mail: bool = True,
+) -> Notice | None:
+    """Tell one person, inside the transaction of what they are told of. `link` is `{"resource", "id"}`.
+
+    With a `dedupe_key` at most once: a second call answers None and queues nothing. `mail=False` keeps it in the app.
+    Queues users.tasks.deliver_notice. Types and their categories stand in `users.enums`.
+    """
+    notice = Notice(
+        user_id=user_id,
+        type=type,
+        category=CATEGORY_OF_TYPE[type],
+        severity=severity,
+        title=title,
+        body=body,
+        link_resource=link["resource"] if link else "",
+        link_id=link["id"] if link else None,
+        dedupe_key=dedupe_key,
+        created_at=at,
+    )
+    with transaction.atomic():
+        if dedupe_key is None:
+            notice.save(force_insert=True)
+        else:
+            Notice.objects.bulk_create([notice], ignore_conflicts=True)
+            if not Notice.objects.filter(pk=notice.pk).exists():
+                return None
+        enqueue("users.tasks.deliver_notice", notice_id=notice.pk, mail=mail)
+    return notice
+
+
+def deliver_notice(*, notice_id: uuid.UUID, mail: bool, at: datetime) -> None:
+    """Mail and push one notice as its person's preferences say. Called by the worker; talks to the network, so not in a transaction.
+
+    The mail leaves once: `mailed_at` is set after it left, and a notice that has it is not mailed again.
+    """
+    notice = Notice.objects.select_related("user").filter(pk=notice_id).first()
+    if notice is None or not notice.user.is_active:
+        return
+    wanted = selectors.get_notification_preferences(notice.user_id)[notice.category.lower()]
+    if mail and wanted["mail"] and notice.mailed_at is None:
+        mails.send_notice(notice)
+        Notice.objects.filter(pk=notice.pk).update(mailed_at=at)
+    if wanted["push"]:
+        push_tokens = list(
+            UserDevice.objects.live(at).filter(user_id=notice.user_id).exclude(push_token="").values_list("push_token", flat=True)
+        )
+        if push_tokens:
+            push.port().send(push_tokens=push_tokens, title=notice.title, body=notice.body, data={"notice": str(notice.pk)})
+
+
+def mark_notice_read(*, user: User, notice_id: uuid.UUID, at: datetime) -> Notice:
+    """Note when its person first read it. Idempotent. Raises: NoticeNotFound."""
+    notice = selectors.get_notice(user, notice_id)
+    if notice.read_at is None:
+        Notice.objects.filter(pk=notice.pk, read_at=None).update(read_at=at)
+        notice.read_at = at
+    return notice
+
+
+def update_notification_preferences(*, user: User, changes: Mapping[str, Mapping[str, bool]]) -> dict[str, dict[str, bool]]:
+    """Turn mail and push on and off by category; what is not named stays. Called by the person. Locks the user row. Idempotent.
+
+    Raises: InvalidInput when mail of a category that can't do without it is turned off.
+    """
+    fixed = [name for name, change in changes.items() if change.get("mail") is False and NoticeCategory(name.upper()) in MAIL_NOT_OPTIONAL]
+    if fixed:
+        raise InvalidInput(
+            errors=[FieldError(code="not_optional", detail="These mails can't be turned off.", pointer=f"/{name}/mail") for name in fixed]
+        )
+    with transaction.atomic():
+        User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        for name, change in changes.items():
+            if change:
+                NotificationPreference.objects.update_or_create(user=user, category=name.upper(), defaults=dict(change))
+    return selectors.get_notification_preferences(user.pk)
