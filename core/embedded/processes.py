@@ -57,6 +57,11 @@ def wait_until(ready: Callable[[], bool], *, seconds: float, alive: Callable[[],
     return False
 
 
+def descendants() -> list[psutil.Process]:
+    """Every process that this one or a child of it started and that still lives."""
+    return psutil.Process().children(recursive=True)
+
+
 def stop(processes: Iterable[psutil.Process], *, first: signal.Signals = signal.SIGTERM, grace_seconds: float = 5) -> None:
     """Ask each process to stop, wait, then kill what is left. Processes that are gone already are no error."""
     living = list(processes)

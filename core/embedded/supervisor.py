@@ -400,6 +400,8 @@ class Supervisor:
                 server.stop()
         if self.postgres is not None:
             self.postgres.stop_leftovers()
+        # Whatever a signal caught between its fork and its entry in a book of ours: initdb, a program not yet executed.
+        processes.stop(processes.descendants(), grace_seconds=2)
         with contextlib.suppress(FileNotFoundError):
             (self.data / "processes.json").unlink()
         with contextlib.suppress(FileNotFoundError):

@@ -157,6 +157,7 @@ def test_postgres_takes_another_port_when_its_own_is_taken(postgres):
     postgres.start()
     postgres.stop()
     with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of the server that was there may linger
         squatter.bind(("127.0.0.1", postgres.port))
         squatter.listen()
         taken = postgres.port
