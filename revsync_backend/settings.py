@@ -188,6 +188,7 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "core.schema.tidy_components",
         "core.schema.problem_examples",
+        "revsync_backend.openapi_links.add_links",
     ],
     "SORT_OPERATIONS": False,
     "TAGS": openapi.TAGS,
