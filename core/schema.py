@@ -131,7 +131,7 @@ class EndpointSchema(AutoSchema):
             parameters.append(
                 OpenApiParameter(
                     "Idempotency-Key",
-                    str,
+                    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]*$"},
                     OpenApiParameter.HEADER,
                     required=endpoint.idempotency == "required",
                     description="1 to 255 printable characters. The same key and body within 24 h find what the first request made.",
@@ -139,7 +139,12 @@ class EndpointSchema(AutoSchema):
             )
         if endpoint.revisioned:
             parameters.append(
-                OpenApiParameter("If-Match", str, OpenApiParameter.HEADER, description='The `revision` you edited, in quotes: `"3"`.')
+                OpenApiParameter(
+                    "If-Match",
+                    {"type": "string", "pattern": r'^(\*|"[0-9]{1,9}")?$'},
+                    OpenApiParameter.HEADER,
+                    description='The `revision` you edited, in quotes: `"3"`.',
+                )
             )
         return parameters
 

@@ -45,7 +45,9 @@ class SpecialitiesField(serializers.ListField):
         super().__init__(max_length=len(Speciality.values), **kwargs)
 
     def to_internal_value(self, data: Any) -> list[str]:
-        return sorted(set(super().to_internal_value(data)))
+        values = super().to_internal_value(data)
+        self.run_validators(values)  # repeats count, as the schema says
+        return sorted(set(values))
 
 
 # Discovery
@@ -56,7 +58,7 @@ class TunerListQuery(PageQuery):
     speciality = serializers.ChoiceField(choices=Speciality.choices, required=False)
     make = CleanCharField(max_length=80, required=False, help_text="A make that the tuner has published for.")
     country = CountryField(required=False)
-    min_rating = serializers.DecimalField(max_digits=3, decimal_places=2, min_value=1, max_value=5, required=False)
+    min_rating = serializers.FloatField(min_value=1, max_value=5, required=False)
     verified = serializers.BooleanField(required=False, allow_null=True, default=None)
     ordering = serializers.ChoiceField(choices=list(TUNER_ORDERINGS), default="rating")
 

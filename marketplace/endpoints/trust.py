@@ -30,7 +30,7 @@ ENDPOINTS: list[Endpoint] = [
     Endpoint(
         "POST", "marketplace/flashes/", views.FlashListView, "report_flash", "Report a flash",
         access=Authenticated, scope="owner", request=shapes.FlashInput, response=shapes.FlashOutput, status=201,
-        problems=("id_taken",), idempotency="honoured", audit="flash.reported",
+        problems=("id_taken", "not_found"), idempotency="honoured", audit="flash.reported",
     ),
     Endpoint(
         "POST", "marketplace/installed/check/", views.InstalledCheckView, "check_installed", "Check installed files",

@@ -15,7 +15,7 @@ ENDPOINTS: list[Endpoint] = [
     Endpoint(
         "GET", "marketplace/tunes/", views.TuneListView, "list_tunes", "Browse and search tunes",
         access=Public, query=shapes.TuneListQuery, response=shapes.TuneRowOutput, paginated=True,
-        problems=("not_authenticated",), cache="public",
+        problems=("not_authenticated", "not_found"), cache="public",
     ),
     Endpoint(
         "GET", "marketplace/tunes/facets/", views.TuneFacetsView, "get_tune_facets", "Count tunes by category, make and more",
