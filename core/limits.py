@@ -80,11 +80,10 @@ def ensure_below(name: str, key: object, *, at: datetime) -> None:
 def release(name: str, key: object) -> None:
     """Take one hit back: for limits on failures that are counted before it is known whether this is one.
 
-    Counting first is what makes such a limit exact: parallel guesses can't all look before the first one counts.
+    Counting first is what makes such a limit exact: parallel guesses can't all look before the first one counts. One
+    statement, so that of parallel successes each takes back its own.
     """
-    rows = LimitCounter.objects.filter(name=name, key_hash=_key_hash(name, key))
-    if not rows.filter(count=1).delete()[0]:
-        rows.filter(count__gt=1).update(count=F("count") - 1)
+    LimitCounter.objects.filter(name=name, key_hash=_key_hash(name, key), count__gt=0).update(count=F("count") - 1)
 
 
 def reset(name: str, key: object) -> None:

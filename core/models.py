@@ -64,7 +64,7 @@ class LimitCounter(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["name", "key_hash"], name="limit_one_per_key"),  # the upsert's target
-            models.CheckConstraint(condition=Q(count__gte=1), name="limit_counts_from_one"),
+            models.CheckConstraint(condition=Q(count__gte=0), name="limit_counts_from_zero"),  # zero: every hit was taken back
         ]
         indexes = [models.Index(fields=["window_ends_at"], name="limit_expiry")]
 

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from rest_framework import exceptions as drf
@@ -17,7 +16,7 @@ from core import clock, idempotency, limits
 from core.endpoints import Endpoint
 from core.exceptions import IdempotencyKeyRequired, InvalidInput, ReauthenticationRequired, UnknownField
 from core.pagination import Ordering, paginate
-from core.peer import peer_address
+from core.peer import limit_key, peer_address
 from core.problems import limit_headers
 
 
@@ -56,20 +55,16 @@ class ApiView(APIView):
         self.perform_authentication(request)
         self.check_permissions(request)
         self.check_limits(request)
-        if self.endpoint.step_up and not self._is_stepped_up(request):
+        if self.endpoint.step_up and not request.auth.is_stepped_up(self.at):
             raise ReauthenticationRequired
         if self.endpoint.query is None:
             self._refuse_parameters()
         if self.endpoint.request is None and not self.reads_raw_body and request.method != "GET":
             self._refuse_members()
 
-    def _is_stepped_up(self, request) -> bool:
-        stepped_up_at = request.auth.stepped_up_at
-        return stepped_up_at is not None and self.at - stepped_up_at <= settings.STEP_UP_LIFETIME
-
     def check_limits(self, request) -> None:
         """The approximate limit of every route and, where declared, the exact one of this."""
-        key = f"u{request.user.pk}" if request.user is not None else f"p{peer_address(request)}"
+        key = f"u{request.user.pk}" if request.user is not None else f"p{limit_key(peer_address(request))}"
         standing = limits.hit_approximate("default", key)
         if self.endpoint.limit:
             standing = limits.hit(self.endpoint.limit, key, at=self.at)

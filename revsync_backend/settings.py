@@ -146,6 +146,7 @@ LIMITS = {
     "login_failures_account": (10, 900),
     "login_failures_peer": (300, 900),
     "mails_address": (3, 3600),
+    "email_changes_account": (3, 3600),
     "registrations_peer": (300, 3600),
     "challenge_tries_peer": (300, 900),
     "mfa_tries": (10, 900),

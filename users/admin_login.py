@@ -12,6 +12,7 @@ from core.exceptions import RateLimited
 from core.peer import peer_address
 from users.exceptions import InvalidCredentials
 from users.models import User
+from users.normalise import normalise_email
 from users.services import log_in_staff
 
 REFUSED = "E-mail, password or code is not right, or this account has no access."
@@ -46,7 +47,7 @@ class AdminLoginForm(AuthenticationForm):
             raise forms.ValidationError(REFUSED, code="refused")
         try:
             self.user_cache: User | None = log_in_staff(
-                email=given["username"].strip().lower(),
+                email=normalise_email(given["username"]) or "",
                 password=given["password"],
                 code=given["code"],
                 peer=peer_address(self.request),

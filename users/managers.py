@@ -6,6 +6,8 @@ from typing import Any
 from django.contrib.auth.base_user import BaseUserManager
 from django.db import models
 
+from users.normalise import normalise_email
+
 
 class UserQuerySet(models.QuerySet):
     """Reads that several selectors share."""
@@ -26,11 +28,14 @@ class UserManager(BaseUserManager.from_queryset(UserQuerySet)):  # type: ignore[
 
     def get_by_natural_key(self, username: str | None) -> Any:
         """The account of an address, however it was typed."""
-        return self.get(email=(username or "").strip().lower())
+        return self.get(email=normalise_email(username or "") or "")
 
     def create_user(self, email: str, password: str | None = None, **fields: Any) -> Any:
-        """Make an account and hash its password; who may do so is the calling service's affair."""
-        user = self.model(email=email.strip().lower(), **fields)
+        """Make an account and hash its password; who may do so is the calling service's affair. Raises: ValueError (no address)."""
+        address = normalise_email(email)
+        if address is None:
+            raise ValueError("This is no e-mail address that we accept.")
+        user = self.model(email=address, **fields)
         user.set_password(password)
         user.save(using=self._db)
         return user

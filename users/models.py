@@ -13,7 +13,7 @@ from core.fields import EncryptedTextField
 from core.ids import new_id
 from users.enums import ChallengeKind, ExperienceLevel, NoticeCategory, NoticeSeverity, Platform, Role, SessionEnd, StepUpMethod
 from users.managers import UserDeviceQuerySet, UserManager
-from users.normalise import normalise_password
+from users.normalise import normalise_email, normalise_password
 
 CHALLENGE_TRIES = 5
 
@@ -105,7 +105,7 @@ class User(AbstractUser):
 
     def clean(self) -> None:
         """Fold the address for forms, as the manager does."""
-        self.email = self.email.strip().lower()
+        self.email = normalise_email(self.email) or self.email
 
     def set_password(self, raw_password: str | None) -> None:
         """Hash the password as one spelling of its characters, so that all keyboards agree."""
@@ -207,7 +207,7 @@ class UserDevice(models.Model):
 
     def is_stepped_up(self, at: datetime) -> bool:
         """Whether its person was confirmed again within the last minutes."""
-        return self.stepped_up_at is not None and self.stepped_up_at <= at < self.stepped_up_at + settings.STEP_UP_LIFETIME
+        return self.stepped_up_at is not None and at < self.stepped_up_at + settings.STEP_UP_LIFETIME
 
 
 class Challenge(models.Model):

@@ -13,10 +13,10 @@ ADDRESS = re.compile(
 def normalise_email(raw: str) -> str | None:
     """The address as it is stored, or None when it is none that we accept.
 
-    Plain ASCII only (an internationalised domain comes as punycode), so that no look-alike letter makes a second
-    account that reads like the first.
+    Plain ASCII only (an internationalised domain comes as punycode and is shown so), so that no look-alike letter makes a
+    second account that reads like the first. Spaces around it go; a control character anywhere makes it none.
     """
-    folded = raw.strip().lower()
+    folded = raw.strip(" ").lower()
     return folded if raw.isascii() and ADDRESS.fullmatch(folded) else None  # "K" in the Kelvin spelling would fold to ASCII
 
 

@@ -37,7 +37,7 @@ class EmailAddressField(TextOnly):
     default_error_messages = {"invalid_email": "Enter an e-mail address, in plain ASCII."}
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=254, **kwargs)
+        super().__init__(max_length=254, trim_whitespace=False, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
         address = normalise_email(super().to_internal_value(data))

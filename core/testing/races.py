@@ -1,8 +1,9 @@
-"""Races on real connections, with a control that cuts the lock out."""
+"""Races on real connections, with a control that cuts the lock (or the deciding condition) out."""
 
+import contextlib
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from django.db import connection
 
@@ -11,17 +12,22 @@ from core.exceptions import DomainError
 ROW_LOCK = re.compile(r" FOR (NO KEY )?(UPDATE|SHARE)( OF [^ ]+)?")
 
 
-def race(act: Callable[[], object], *, times: int = 2, row_locks: bool = True, meet_after: str | None = None) -> list[str]:
+def race(
+    act: Callable[[], object], *, times: int = 2, row_locks: bool = True, meet_after: str | None = None, cut: str | None = None
+) -> list[str]:
     """Run `act` at the same moment on `times` connections; return "ok" or the refusal's code of each, sorted.
 
     With `row_locks=False` this is the control: the lock is cut out of the SQL and everybody waits after the first
     read, so that what the lock prevents is certain to happen. Where the lock is not the read that decides, `meet_after`
-    is a piece of the statement that does. An exception that is no refusal is raised again here.
+    is a piece of the statement that does. Where a condition of the UPDATE decides instead of a lock, the control cuts
+    that condition out (`cut`). An exception that is no refusal is raised again here.
     """
-    return race_all([act] * times, row_locks=row_locks, meet_after=meet_after)
+    return race_all([act] * times, row_locks=row_locks, meet_after=meet_after, cut=cut)
 
 
-def race_all(acts: list[Callable[[], object]], *, row_locks: bool = True, meet_after: str | None = None) -> list[str]:
+def race_all(
+    acts: list[Callable[[], object]], *, row_locks: bool = True, meet_after: str | None = None, cut: str | None = None
+) -> list[str]:
     """The same for different acts, one connection each."""
     start, all_have_read = threading.Barrier(len(acts)), threading.Barrier(len(acts))
     outcomes: list[str] = []
@@ -30,9 +36,9 @@ def race_all(acts: list[Callable[[], object]], *, row_locks: bool = True, meet_a
     def contend(act: Callable[[], object]) -> None:
         has_read = False
 
-        def unlocked(execute, sql, params, many, context):
+        def meet(execute, sql, params, many, context):
             nonlocal has_read
-            result = execute(ROW_LOCK.sub("", sql), params, many, context)
+            result = execute(sql if row_locks else ROW_LOCK.sub("", sql), params, many, context)
             if not has_read and (meet_after in sql if meet_after else sql.startswith("SELECT")):
                 has_read = True
                 all_have_read.wait(timeout=10)
@@ -40,10 +46,10 @@ def race_all(acts: list[Callable[[], object]], *, row_locks: bool = True, meet_a
 
         try:
             start.wait(timeout=10)
-            if row_locks:
+            if row_locks and not cut:
                 act()
             else:
-                with connection.execute_wrapper(unlocked):
+                with connection.execute_wrapper(meet), _without(cut):
                     act()
                 assert has_read, f"No statement has {meet_after!r}: nobody met, so this control shows nothing."
             outcomes.append("ok")
@@ -54,11 +60,77 @@ def race_all(acts: list[Callable[[], object]], *, row_locks: bool = True, meet_a
         finally:
             connection.close()
 
-    threads = [threading.Thread(target=contend, args=(act,)) for act in acts]
+    _run([lambda act=act: contend(act) for act in acts])
+    if bugs:
+        raise bugs[0]
+    return sorted(outcomes)
+
+
+def in_between(act: Callable[[], object], between: Callable[[], object], *, after: str, cut: str | None = None) -> str:
+    """Run `between` on a connection of its own right after the first statement of `act` that has `after`; `act`'s outcome.
+
+    For races of which only one order does harm: it is certain to happen here. `cut` makes it a control, as in `race`.
+    """
+    outcomes: list[str] = []
+    bugs: list[BaseException] = []
+
+    def interrupt(execute, sql, params, many, context):
+        result = execute(sql, params, many, context)
+        if after in sql and not interrupted:
+            interrupted.append(sql)
+            _run([lambda: _note(between, [], bugs)])
+        return result
+
+    interrupted: list[str] = []
+
+    def interrupted_act() -> None:
+        with connection.execute_wrapper(interrupt), _without(cut):
+            act()
+
+    _run([lambda: _note(interrupted_act, outcomes, bugs)])
+    if bugs:
+        raise bugs[0]
+    assert interrupted, f"No statement has {after!r}: nothing happened in between."
+    return outcomes[0]
+
+
+def _note(act: Callable[[], object], outcomes: list[str], bugs: list[BaseException]) -> None:
+    try:
+        act()
+        outcomes.append("ok")
+    except DomainError as refusal:
+        outcomes.append(refusal.code)
+    except BaseException as bug:  # a thread's exception would be lost
+        bugs.append(bug)
+    finally:
+        connection.close()
+
+
+def _run(acts: list[Callable[[], object]]) -> None:
+    threads = [threading.Thread(target=act) for act in acts]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    if bugs:
-        raise bugs[0]
-    return sorted(outcomes)
+
+
+@contextlib.contextmanager
+def _without(condition: str | None) -> Iterator[None]:
+    """Cut one condition, with its parameters, out of every UPDATE that has it. One that no UPDATE has is a mistake."""
+    if condition is None:
+        yield
+        return
+    found = False
+
+    def cut(execute, sql, params, many, context):
+        nonlocal found
+        if sql.startswith("UPDATE") and condition in sql:
+            found = True
+            head, tail = sql.split(condition, 1)
+            first, count = head.count("%s"), condition.count("%s")
+            sql, params = f"{head}TRUE{tail}", (*params[:first], *params[first + count :])
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(cut):
+        yield
+    assert found, f"No UPDATE has the condition {condition!r}, so this control shows nothing."

@@ -1,9 +1,14 @@
+"""Exact limits under parallel use, approximate ones, and hits that are taken back."""
+
+import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from core import limits
 from core.exceptions import RateLimited
+from core.models import LimitCounter
 from core.testing.races import race
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -63,3 +68,54 @@ def test_the_approximate_limit_counts_in_the_cache():
 
     with pytest.raises(RateLimited):
         limits.hit_approximate("default", "x")
+
+
+@pytest.mark.django_db(transaction=True)
+class TestTakenBackAtOnce:
+    """Every parallel success takes its own hit back: what is left is what failed."""
+
+    def test_all_hits_are_taken_back(self, settings):
+        settings.LIMITS = {"test": (100, 60)}
+
+        def succeed():
+            limits.hit("test", "a", at=NOW)
+            limits.release("test", "a")
+
+        assert race(succeed, times=20) == ["ok"] * 20
+        assert LimitCounter.objects.get().count == 0
+
+    def test_control_reading_the_count_first_leaves_some(self, settings):
+        settings.LIMITS = {"test": (100, 60)}
+        for _ in range(4):
+            limits.hit("test", "a", at=NOW)
+        all_have_read = threading.Barrier(4)
+
+        def read_then_write():
+            row = LimitCounter.objects.get()
+            all_have_read.wait(timeout=10)
+            LimitCounter.objects.filter(pk=row.pk).update(count=row.count - 1)
+
+        race(read_then_write, times=4)
+
+        assert LimitCounter.objects.get().count == 3
+
+    def test_taking_back_what_was_never_counted_changes_nothing(self):
+        limits.release("test", "a")
+        limits.hit("test", "a", at=NOW)
+        limits.release("test", "a")
+        limits.release("test", "a")
+
+        assert limits.hit("test", "a", at=NOW).remaining == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_control_looking_before_counting_lets_more_than_three_pass():
+    all_have_looked = threading.Barrier(20)
+
+    def look_then_count():
+        limits.ensure_below("test", "a", at=NOW)
+        all_have_looked.wait(timeout=10)
+        with suppress(RateLimited):  # the control decides by its look, not by the count
+            limits.hit("test", "a", at=NOW)
+
+    assert race(look_then_count, times=20) == ["ok"] * 20

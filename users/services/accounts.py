@@ -163,10 +163,12 @@ def confirm_password_reset(*, challenge_id: uuid.UUID, code: str, new_password: 
 def request_email_change(*, user: User, email: str, session: UserDevice, at: datetime) -> Challenge:
     """Open a change of address; the code goes to the new one and the old one is told. Called by the person, stepped up.
 
-    An address that somebody has gets a decoy. Raises: EmailUnchanged, RateLimited.
+    An address that somebody has gets a decoy. Not in a transaction. Raises: EmailUnchanged, RateLimited (each call mails the
+    old address as well, so an account has its own limit).
     """
     if email == user.email:
         raise EmailUnchanged.at("/email")
+    limits.hit("email_changes_account", user.pk, at=at)
     count_mail(email, at=at)
     is_free = selectors.find_user(email) is None
     with transaction.atomic():

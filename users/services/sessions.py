@@ -9,6 +9,7 @@ from django.db.models import F
 
 from core import audit, limits, tokens
 from core.authentication import find_session
+from core.peer import limit_key as peer_key
 from core.peer import storable_address
 from core.tokens import TokenInvalid
 from users import passwords, policies, selectors
@@ -43,27 +44,34 @@ def log_in(*, email: str, password: str, device: DeviceInfo, peer: str, at: date
     """Check address and password; start a session, or open the second factor's challenge. Anyone may call.
 
     Every call is counted first and taken back when it was right, so that parallel guesses can't outrun the limits: per
-    peer, and per account (an installation that signed in before has its own count: an attacker does not lock it out).
-    An unknown address takes the same steps and the same time. Never call it inside a transaction.
+    account and per peer. An installation that signed in to this account before has one count of its own instead, so
+    that nobody who fails elsewhere, not even behind the same address, locks it out. An unknown address takes the same
+    steps and the same time. Never call it inside a transaction.
 
     Raises: RateLimited, InvalidCredentials.
     """
-    known = bool(device.installation_id) and selectors.has_installation(email, device.installation_id or "")
-    account_key = f"{email}|{device.installation_id}" if known else email
-    limits.hit("login_failures_peer", peer, at=at)
-    limits.hit("login_failures_account", account_key, at=at)
+    counted = _failure_counts(email, device.installation_id, peer)
+    for name, key in counted:
+        limits.hit(name, key, at=at)
     user = selectors.find_user(email)
     is_right = passwords.verify(password, user.password if user is not None else None)
     if user is None or not is_right or not user.is_active:
         raise InvalidCredentials
-    limits.release("login_failures_peer", peer)
-    limits.release("login_failures_account", account_key)
+    for name, key in counted:
+        limits.release(name, key)
     if user.mfa_enabled:
         challenge = open_challenge(
             kind=ChallengeKind.MFA_LOGIN, email=email, user=user, pending=asdict(device), at=at, lifetime=MFA_LIFETIME
         )
         return LogIn(mfa_token=tokens.mint_mfa(user_id=user.pk, challenge_id=challenge.pk, at=at, expires_at=challenge.expires_at))
     return LogIn(session=start_session(user=user, device=device, peer=peer, at=at))
+
+
+def _failure_counts(email: str, installation_id: str | None, peer: str) -> list[tuple[str, str]]:
+    """The limits that a failed log-in counts on, each with its key."""
+    if installation_id and selectors.has_installation(email, installation_id):
+        return [("login_failures_account", f"{email}|{installation_id}")]
+    return [("login_failures_peer", peer_key(peer)), ("login_failures_account", email)]
 
 
 def verify_mfa(*, mfa_token: str, code: str, peer: str, at: datetime) -> UserDevice:

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from core import audit, limits
 from core.exceptions import PermissionRefused
+from core.peer import limit_key
 from users import passwords, selectors
 from users.enums import NoticeType, SessionEnd
 from users.exceptions import InvalidCredentials
@@ -24,7 +25,7 @@ def log_in_staff(*, email: str, password: str, code: str, peer: str, at: datetim
 
     Raises: RateLimited, InvalidCredentials.
     """
-    limits.hit("login_failures_peer", peer, at=at)
+    limits.hit("login_failures_peer", limit_key(peer), at=at)
     limits.hit("login_failures_account", email, at=at)
     user = selectors.find_user(email)
     is_right = passwords.verify(password, user.password if user is not None else None)
@@ -32,7 +33,7 @@ def log_in_staff(*, email: str, password: str, code: str, peer: str, at: datetim
         raise InvalidCredentials
     if not verify_second_factor(user=user, code=code, at=at):
         raise InvalidCredentials
-    limits.release("login_failures_peer", peer)
+    limits.release("login_failures_peer", limit_key(peer))
     limits.release("login_failures_account", email)
     audit.record(act="admin.signed_in", actor_id=user.pk, subject_id=user.pk, at=at)
     return user

@@ -115,7 +115,8 @@ class TestLogIn:
         assert log_in(user.email, "cafe\u0301-am-abend-7").status_code == 200
 
     @pytest.mark.parametrize(
-        ("forwarded", "kept"), [("203.0.113.9", "203.0.113.9"), ("fe80::1%eth0", "fe80::1"), ("rubbish", None), ("203.0.113.9:80", None)]
+        ("forwarded", "kept"),
+        [("203.0.113.9", "203.0.113.9"), ("fe80::1%eth0", "fe80::1"), ("rubbish", None), ("203.0.113.9:80", "203.0.113.9")],
     )
     def test_keeps_only_what_is_an_address(self, settings, forwarded, kept):
         settings.TRUSTED_PROXY_HOPS = 1
@@ -151,7 +152,7 @@ class TestLogIn:
         user = UserFactory()
         log_in(user.email)
 
-        with django_assert_num_queries(13):
+        with django_assert_num_queries(11):
             log_in(user.email)
 
 
@@ -206,17 +207,51 @@ class TestFailureLimits:
                 log_in(good.email)  # an account of the attacker's own does not refill the count
 
         assert outcomes == [401] * 6 + [429] * 2
-        assert log_in(good.email).status_code == 429
+        assert log_in(good.email, device=None).status_code == 429  # even with the right password, from a new installation
 
-    def test_forged_forwarding_headers_change_nothing(self, settings):
+    def test_a_sprayer_behind_the_same_address_does_not_lock_a_known_phone_out(self, settings):
+        settings.LIMITS = {**settings.LIMITS, "login_failures_peer": (3, 900)}
+        user = UserFactory()
+        log_in(user.email)
+
+        assert [self.fail(f"victim{number}@example.com", 1)[0] for number in range(4)] == [401] * 3 + [429]
+        assert log_in(user.email).status_code == 200
+
+    def test_spraying_from_one_ipv6_network_is_one_peer(self, settings):
         settings.LIMITS = {**settings.LIMITS, "login_failures_peer": (3, 900)}
 
+        outcomes = [self.fail(f"victim{number}@example.com", 1, REMOTE_ADDR=f"2001:db8:1:2::{number:x}")[0] for number in range(4)]
+
+        assert outcomes == [401] * 3 + [429]
+        assert self.fail("victim@example.com", 1, REMOTE_ADDR="2001:db8:1:3::1") == [401]
+
+    @pytest.mark.parametrize("hops", [0, 1, 2])
+    def test_forged_forwarding_headers_change_nothing(self, settings, hops):
+        settings.LIMITS = {**settings.LIMITS, "login_failures_peer": (3, 900)}
+        settings.TRUSTED_PROXY_HOPS = hops
+
         outcomes = [
-            self.fail(f"victim{number}@example.com", 1, HTTP_X_FORWARDED_FOR=f"203.0.113.{number}", HTTP_FORWARDED="for=203.0.113.9")[0]
+            self.fail(f"victim{number}@example.com", 1, **self.forged(f"203.0.113.{number}", f"2001:db8::{number}", hops))[0]
             for number in range(4)
         ]
 
         assert outcomes == [401] * 3 + [429]
+
+    @staticmethod
+    def forged(four, six, hops):
+        """What a client says of itself, and what proxies of ours add to it: the same address each time."""
+        added = ["198.51.100.7", "10.0.0.2"][:hops]
+        return {
+            "HTTP_X_FORWARDED_FOR": ", ".join([six, four, *added]),
+            "HTTP_FORWARDED": f'for={four};proto=https, for="[{six}]"',
+            "HTTP_X_REAL_IP": four,
+            "HTTP_X_CLIENT_IP": four,
+            "HTTP_X_CLUSTER_CLIENT_IP": four,
+            "HTTP_TRUE_CLIENT_IP": six,
+            "HTTP_CF_CONNECTING_IP": six,
+            "HTTP_X_ORIGINATING_IP": four,
+            "HTTP_X_REMOTE_ADDR": four,
+        }
 
     def test_no_address_stands_in_the_counters(self):
         self.fail("nobody@example.com", 1)
