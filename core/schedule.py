@@ -29,7 +29,7 @@ from core.tasks import DurableTask, enqueue, queue
 
 log = structlog.get_logger("core.schedule")
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-CORE_TASK_MODULES = ("core.uploads.tasks", "core.tasks.housekeeping")
+CORE_TASK_MODULES = ("core.audit.tasks", "core.uploads.tasks", "core.tasks.housekeeping")
 
 # The condition makes the slot a prize that one scheduler wins: the others find it taken after waiting for the row.
 TAKE_SLOT = (
