@@ -13,18 +13,23 @@ from core.problems import BodyTooLarge
 MAX_BODY_BYTES = 1_048_576
 MAX_DEPTH = 32
 MAX_NUMBER_CHARACTERS = 32
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
-_BRACKETS = re.compile(rb"[\[\]{}]")
+# A string to its end or that of the body, or one bracket; possessive, so that no body is read twice.
+_TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?|[\[\]{}]', re.DOTALL)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
-def _depth(raw: bytes) -> int:
-    """How deep the brackets of a JSON text nest, without building anything."""
-    deepest = depth = 0
-    for bracket in _BRACKETS.finditer(_STRINGS.sub(b"", raw)):
-        depth += 1 if bracket.group() in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
+def _nests_too_deep(raw: bytes) -> bool:
+    """Whether the brackets of a JSON text nest deeper than allowed, without building anything."""
+    depth = 0
+    for token in _TOKENS.finditer(raw):
+        match token.group():
+            case b"[" | b"{":
+                depth += 1
+                if depth > MAX_DEPTH:
+                    return True
+            case b"]" | b"}":
+                depth -= 1
+    return False
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -35,10 +40,9 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _finite(text: str) -> float:
-    value = float(text)
-    if len(text) > MAX_NUMBER_CHARACTERS or not math.isfinite(value):
-        raise ParseError("The body has a number that is out of range.")
-    return value
+    if len(text) <= MAX_NUMBER_CHARACTERS and math.isfinite(value := float(text)):
+        return value
+    raise ParseError("The body has a number that is out of range.")
 
 
 def _bounded(text: str) -> int:
@@ -60,7 +64,7 @@ def parse_strict_json(raw: bytes) -> Any:
         raise ParseError("The body starts with a byte order mark.")
     if b"\x00" in raw or b"\\u0000" in raw:
         raise ParseError("The body has a NUL character.")
-    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _depth(raw) > MAX_DEPTH:
+    if raw.count(b"[") + raw.count(b"{") > MAX_DEPTH and _nests_too_deep(raw):
         raise ParseError(f"The body is nested deeper than {MAX_DEPTH} levels.")
     try:
         text = raw.decode("utf-8")
@@ -82,10 +86,17 @@ class StrictJSONParser(BaseParser):
     media_type = "application/json"
 
     def parse(self, stream, media_type=None, parser_context=None):
+        """Raises: UnsupportedMediaType (another charset, a compressed body), BodyTooLarge, ParseError."""
         charset = re.search(r"charset\s*=\s*\"?([^\s;\"]+)", media_type or "", re.IGNORECASE)
         if charset and charset.group(1).lower().replace("_", "-") not in {"utf-8", "utf8"}:
             raise UnsupportedMediaType(media_type)
-        raw = stream.read(MAX_BODY_BYTES + 1)
+        request = (parser_context or {}).get("request")
+        if request is not None and request.META.get("HTTP_CONTENT_ENCODING", "identity").strip().lower() not in {"", "identity"}:
+            raise UnsupportedMediaType(media_type)
+        try:
+            raw = stream.read(MAX_BODY_BYTES + 1)
+        except OSError as exc:  # the client went away, or sent no more in time
+            raise ParseError("The body ended before its length.") from exc
         if len(raw) > MAX_BODY_BYTES:
             raise BodyTooLarge
         return parse_strict_json(raw)
