@@ -28,7 +28,7 @@ class TestAccount:
 
         answer = client.patch("users/me/", {"display_name": "Anna  Berg"})
 
-        assert (answer.status_code, answer.json()["display_name"], answer.json()["revision"]) == (200, "Anna  Berg", 2)
+        assert (answer.status_code, answer.json()["display_name"], answer.json()["revision"]) == (200, "Anna Berg", 2)  # one space
 
     def test_a_stale_revision_is_refused(self):
         client = client_for(UserFactory())
