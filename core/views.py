@@ -115,7 +115,7 @@ class ApiView(APIView):
                 raise InvalidInput.parameter(name, "repeated", "This parameter is given more than once.")
             if "\0" in given[name]:
                 raise InvalidInput.parameter(name, "invalid", "A NUL character is not allowed.")
-        serializer = self.endpoint.query(data=given.dict(), context={"request": self.request, "view": self})
+        serializer = self.endpoint.query(data=given.dict(), context={"request": self.request, "view": self, "in_query": True})
         try:
             serializer.is_valid(raise_exception=True)
         except drf.ValidationError as exc:
@@ -129,7 +129,7 @@ class ApiView(APIView):
 
     def _refuse_members(self) -> None:
         data = self.request.data
-        if data and not isinstance(data, dict):
+        if not isinstance(data, dict):
             raise InvalidInput.at("", "invalid", "This operation takes no body.")
         for name in data:
             raise UnknownField.at(f"/{str(name)[:100]}", "unknown_field", "This operation takes no body.")
