@@ -66,16 +66,19 @@ def race_all(
     return sorted(outcomes)
 
 
-def in_between(act: Callable[[], object], between: Callable[[], object], *, after: str, cut: str | None = None) -> str:
+def in_between(
+    act: Callable[[], object], between: Callable[[], object], *, after: str, row_locks: bool = True, cut: str | None = None
+) -> str:
     """Run `between` on a connection of its own right after the first statement of `act` that has `after`; `act`'s outcome.
 
-    For races of which only one order does harm: it is certain to happen here. `cut` makes it a control, as in `race`.
+    For races of which only one order does harm: it is certain to happen here. `row_locks=False` and `cut` make it a
+    control, as in `race`; `act` must hold no lock then that `between` waits for.
     """
     outcomes: list[str] = []
     bugs: list[BaseException] = []
 
     def interrupt(execute, sql, params, many, context):
-        result = execute(sql, params, many, context)
+        result = execute(sql if row_locks else ROW_LOCK.sub("", sql), params, many, context)
         if after in sql and not interrupted:
             interrupted.append(sql)
             _run([lambda: _note(between, [], bugs)])

@@ -9,11 +9,9 @@ from django.test.utils import CaptureQueriesContext
 from core import clock
 from core.models import AuditEvent
 from core.testing.http import ApiClient, client_for
-from core.testing.races import race_all
 from users import codes, services
-from users.exceptions import InvalidCredentials
-from users.models import Challenge, Notice, User, UserDevice
-from users.tests.factories import PASSWORD, UserDeviceFactory, UserFactory
+from users.models import Challenge, Notice
+from users.tests.factories import PASSWORD, UserFactory
 from users.tests.flows import bearer, code_for, log_in, mails_to, refresh, register, wrong
 
 NEW_PASSWORD = "seven-slow-herons-wade"
@@ -236,36 +234,6 @@ class TestEmailChange:
 
     def test_three_mails_an_hour_to_the_new_address(self, client):
         assert [self.ask(client).status_code for _ in range(4)] == [202] * 3 + [429]
-
-
-@pytest.mark.django_db(transaction=True)
-class TestPasswordChangeAgainstLogIn:
-    """A log-in that checked the old password must not start a session after the change ended them all."""
-
-    def log_in_with_the_old_one(self, user):
-        checked = User.objects.get(pk=user.pk)
-        return lambda: services.start_session(user=checked, device=services.DeviceInfo(), peer="", at=clock.now())
-
-    def change(self, user, session):
-        return lambda: services.change_password(session=session, current_password=PASSWORD, new_password=NEW_PASSWORD, at=clock.now())
-
-    def test_no_session_of_the_old_password_is_left(self):
-        session = UserDeviceFactory()
-        user = session.user
-
-        outcomes = race_all([self.change(user, session), self.log_in_with_the_old_one(user)])
-
-        live = UserDevice.objects.live(clock.now()).filter(user=user)
-        assert outcomes in (["invalid_credentials", "ok"], ["ok", "ok"])
-        assert [device.pk for device in live] == [session.pk]
-
-    def test_a_check_of_the_old_one_starts_nothing_afterwards(self):
-        session = UserDeviceFactory()
-        late = self.log_in_with_the_old_one(session.user)
-        self.change(session.user, session)()
-
-        with pytest.raises(InvalidCredentials):
-            late()
 
 
 @pytest.mark.django_db

@@ -286,16 +286,6 @@ class TestFailuresAtOnce:
 
         assert race(guess, times=20) == ["invalid_credentials"] * 20
 
-    def test_two_log_ins_on_one_installation_share_a_row(self):
-        user = UserFactory()
-
-        def sign_in():
-            services.start_session(user=user, device=services.DeviceInfo(installation_id="p"), peer="127.0.0.1", at=clock.now())
-
-        assert race(sign_in, times=6) == ["ok"] * 6
-        device = UserDevice.objects.get()
-        assert device.generation == device.login_generation == 6
-
 
 @pytest.mark.django_db
 class TestLogOut:

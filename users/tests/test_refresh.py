@@ -1,15 +1,12 @@
 """Refresh: one live successor, the lost answer given again, and every other reuse ends the session."""
 
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection
 
-from core import clock, tokens
+from core import tokens
 from core.authentication import authenticate_token
 from core.models import AuditEvent
-from core.testing.races import race
 from core.tokens import TokenInvalid
 from users import services
 from users.models import Notice, UserDevice
@@ -211,79 +208,3 @@ class TestReuse:
 
         assert refresh(one["refresh"]).status_code == 401
         assert refresh(two["refresh"]).status_code == 200
-
-
-@pytest.mark.django_db(transaction=True)
-class TestAtOnce:
-    """Real connections. What decides is the generation in the UPDATE's condition: the control cuts it out."""
-
-    @pytest.fixture
-    def session(self):
-        return UserDeviceFactory()
-
-    def refresh_all(self, token, *, times, with_condition=True):
-        answers, all_have_read = [], threading.Barrier(times)
-
-        def unconditional(execute, sql, params, many, context):
-            if sql.startswith("UPDATE"):
-                all_have_read.wait(timeout=10)
-                sql, params = self.without_generation(sql, params)
-            return execute(sql, params, many, context)
-
-        def act():
-            at = clock.now()
-            if with_condition:
-                session = services.refresh_session(token=token, peer="127.0.0.1", at=at)
-            else:
-                with connection.execute_wrapper(unconditional):
-                    session = services.refresh_session(token=token, peer="127.0.0.1", at=at)
-            answers.append((tokens.mint_refresh(session), tokens.mint_access(session, at=at)))
-
-        return race(act, times=times), answers
-
-    @staticmethod
-    def without_generation(sql, params):
-        """The statement without its condition on the generation, and without that parameter."""
-        assert '."generation" = %s' in sql
-        head, tail = sql.split('."generation" = %s', 1)
-        position = head.count("%s")
-        return head + '."generation" > %s' + tail, (*params[:position], 0, *params[position + 1 :])
-
-    def test_twenty_refreshes_of_one_token_make_one_successor_and_all_get_it(self, session):
-        outcomes, answers = self.refresh_all(tokens.mint_refresh(session), times=20)
-
-        assert outcomes == ["ok"] * 20
-        assert len({refresh_token for refresh_token, _ in answers}) == 1
-        assert UserDevice.objects.get(pk=session.pk).generation == 2
-        assert refresh(answers[0][0]).status_code == 200
-
-    def test_control_without_the_condition_the_answers_differ_from_the_row(self, session):
-        _, answers = self.refresh_all(tokens.mint_refresh(session), times=4, with_condition=False)
-
-        session.refresh_from_db()
-        assert session.generation == 5  # four rotations of one token
-        assert tokens.mint_refresh(session) not in {refresh_token for refresh_token, _ in answers}
-
-    def test_the_whole_answer_is_the_same_for_all(self, session):
-        _, answers = self.refresh_all(tokens.mint_refresh(session), times=8)
-
-        assert len(set(answers)) == 1
-
-    def test_a_revoke_between_wins(self, session):
-        token = tokens.mint_refresh(session)
-        revoked = threading.Event()
-
-        def refresh_it():
-            services.refresh_session(token=token, peer="", at=clock.now())
-
-        def revoke_it():
-            services.revoke_device(user=session.user, device_id=session.pk, session=session, at=clock.now())
-            revoked.set()
-
-        from core.testing.races import race_all
-
-        outcomes = race_all([revoke_it, refresh_it, refresh_it])
-
-        assert set(outcomes) <= {"ok", "token_invalid"}
-        assert ended(session) == "REVOKED"
-        assert refresh(token).status_code == 401
