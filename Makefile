@@ -6,7 +6,7 @@ REVSYNC_DATA_DIR ?= .data
 export PORT REVSYNC_DATA_DIR REVSYNC_PUBLIC_HOST
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-long demo demo-tuner bench lint types layers openapi examples openapi-check debian-check migrations-check compose-env requirements doctor logs clean
+.PHONY: help install install-dev run test test-long demo demo-tuner vectors bench lint types layers openapi examples openapi-check debian-check migrations-check compose-env requirements doctor logs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ demo: install ## Play the rider's journey against the running server and show ea
 
 demo-tuner: install ## Play how a tuner applies, is approved, publishes and is found
 	@$(BIN)/python tools/demo_tuner_journey.py --base-url $(BASE_URL) --data-dir $(REVSYNC_DATA_DIR)
+
+vectors: install-dev ## Write docs/vectors (the same bytes every time)
+	@$(BIN)/python tools/make_vectors.py
 
 bench: install-dev ## Measure the hot endpoints against the raw floor; writes benchmarks/
 	@$(BIN)/python -m benchmarks

@@ -291,15 +291,30 @@ def _blockers(seen: reads.GrantFacts, choice: reads.Choice, *, identity: Identit
     assert seen.vehicle is not None
     ecu = seen.vehicle.ecu
     is_reserved = seen.license_state == LicenseState.RESERVED and (seen.license_reserved_until or at) > at
+    unknown_codes = choice.verdict.unknown_codes
+    if ecu is not None and not _is_known_to_release(ecu.calibration_id, choice):
+        unknown_codes = [*unknown_codes, "reflash_stock_first"]
     return policies.ticket_blockers(
         has_readout=ecu is not None and ecu.image_size_bytes is not None,
-        unknown_codes=choice.verdict.unknown_codes,
+        unknown_codes=unknown_codes,
         has_stock_file=seen.has_stock_file,
         accepts_no_read_back=seen.accepts_no_read_back,
         read_back=choice.read_back,
         has_identity=identity is not None,
         reserved_elsewhere=is_reserved and not _is_licensed_vehicle(seen),
         unreported_tickets=0 if seen.license_state == LicenseState.BOUND else seen.unreported_tickets,
+    )
+
+
+def _is_known_to_release(calibration_id: str, choice: reads.Choice) -> bool:
+    """Whether a phone, which has nothing but the signed release to go by, lets this file be written over this calibration.
+
+    A release knows the versions before it, not those after: who goes back to an older one flashes the stock file first.
+    """
+    assert choice.release is not None
+    payload = signing.payload_of(choice.release)
+    return calibration_id in payload.get("replaces_calibration_ids", ()) or any(
+        calibration_id in row["calibration_ids"] for row in payload["fitments"]
     )
 
 

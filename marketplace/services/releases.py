@@ -82,7 +82,8 @@ def _sign(
     version: TuneVersion, *, channel: ReleaseChannel, release_counter: int | None, review: dict[str, Any] | None, at: datetime
 ) -> list[SignedRelease]:
     role = signing.Role.RELEASE if channel == ReleaseChannel.PUBLIC else signing.Role.TEST_RELEASE
-    files = TuneFile.objects.filter(version_id=version.pk).order_by("position").prefetch_related("fitments")
+    files = list(TuneFile.objects.filter(version_id=version.pk).order_by("position").prefetch_related("fitments"))
+    replaces = sorted({*version.tune.calibration_ids_after, *(file.calibration_id_after for file in files)} - {""})
     return [
         SignedRelease(
             file_id=file.pk,
@@ -90,7 +91,7 @@ def _sign(
             envelope=signing.sign(
                 role,
                 signing.PayloadType.RELEASE,
-                _payload(version, file, channel=channel, release_counter=release_counter, review=review, at=at),
+                _payload(version, file, channel=channel, release_counter=release_counter, replaces=replaces, review=review, at=at),
             ),
         )
         for file in files
@@ -103,6 +104,7 @@ def _payload(
     *,
     channel: ReleaseChannel,
     release_counter: int | None,
+    replaces: list[str],
     review: dict[str, Any] | None,
     at: datetime,
 ) -> dict[str, Any]:
@@ -119,6 +121,9 @@ def _payload(
         "image": {"base": file.image_base, "size_bytes": file.image_size_bytes, "sha256": file.image_sha256},
         "fitments": [fitment_document(fitment) for fitment in sorted(file.fitments.all(), key=lambda row: row.position)],
         "calibration_id_after": file.calibration_id_after or None,
+        # What this tune's versions leave in an ECU, so that a phone may flash over them: signed here, for an online key must
+        # not widen what a release fits.
+        "replaces_calibration_ids": replaces,
         "requirements": version.requirements,
         "emissions_class": version.emissions_class,
         "review": review,
