@@ -23,6 +23,16 @@ def decrypt(token: bytes) -> str:
     return _cipher(tuple(settings.FIELD_ENCRYPTION_KEYS)).decrypt(bytes(token)).decode()
 
 
+def hash_key_id() -> str:
+    """Which `HASH_KEY` a hash was made with, without telling the key."""
+    return keyed_hash("key_id", "").hex()[:16]
+
+
+def trace_hash(kind: str, value: str) -> str:
+    """What remains, in hex, of something that identified a person who is gone."""
+    return keyed_hash(f"trace:{kind}", value).hex()
+
+
 def keyed_hash(purpose: str, value: str) -> bytes:
     """32 bytes to match a value by without storing it: HMAC-SHA256 under `HASH_KEY`, one domain for each purpose."""
     return hmac.new(settings.HASH_KEY.encode(), purpose.encode() + b"\0" + value.encode(), hashlib.sha256).digest()

@@ -13,6 +13,7 @@ import structlog
 SECRET_NAMES = re.compile(
     r"pass(word)?|secret|token|authorization|cookie|code|email|vin|frame_number|url|signature|client_secret", re.IGNORECASE
 )
+ROW_IN_ERROR = re.compile(r"DETAIL:.*?(?=\n\n(?:The above|During handling)|\Z)", re.DOTALL)
 HARMLESS_NAMES = frozenset({"status_code", "problem_code", "url_name", "code_version"})
 
 
@@ -29,14 +30,38 @@ def blank_secrets(_logger: Any, _method: str, event: dict) -> dict:
     return event
 
 
+def without_row(text: str) -> str:
+    """An error of the database without its details, which quote the row: passwords' hashes, addresses and all."""
+    return ROW_IN_ERROR.sub("DETAIL:  [removed]", text) if "DETAIL:" in text else text
+
+
+def remove_rows(_logger: Any, _method: str, event: dict) -> dict:
+    """The same for what an event says and for its traceback."""
+    for name in ("exception", "event"):
+        if isinstance(event.get(name), str):
+            event[name] = without_row(event[name])
+    return event
+
+
 SHARED_PROCESSORS: list[Any] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     structlog.processors.format_exc_info,
+    remove_rows,
     blank_secrets,
 ]
+
+
+def formatter_options(fmt: str) -> dict[str, Any]:
+    """What renders a record: `json` or `text`."""
+    renderer = structlog.processors.JSONRenderer() if fmt == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    return {
+        "()": structlog.stdlib.ProcessorFormatter,
+        "foreign_pre_chain": SHARED_PROCESSORS,
+        "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    }
 
 
 def logging_config(*, level: str, fmt: str) -> dict:
@@ -47,16 +72,11 @@ def logging_config(*, level: str, fmt: str) -> dict:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    renderer = structlog.processors.JSONRenderer() if fmt == "json" else structlog.dev.ConsoleRenderer(colors=False)
     return {
         "version": 1,
         "disable_existing_loggers": False,
         "formatters": {
-            "structured": {
-                "()": structlog.stdlib.ProcessorFormatter,
-                "foreign_pre_chain": SHARED_PROCESSORS,
-                "processors": [structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
-            }
+            "structured": formatter_options(fmt),
         },
         "handlers": {"stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}},
         "root": {"handlers": ["stdout"], "level": level},

@@ -4,6 +4,8 @@ import itertools
 import os
 import re
 from collections.abc import Sequence
+from email.parser import BytesHeaderParser
+from email.utils import getaddresses
 from pathlib import Path
 
 import structlog
@@ -35,6 +37,20 @@ class FileMailBackend(BaseEmailBackend):
             unfinished.rename(directory / name)
             log.info("mail_written", file=name)
         return len(email_messages)
+
+
+def forget(address: str) -> int:
+    """Delete the kept messages to one address; answers how many. Other backends keep nothing here."""
+    if not settings.EMAIL_BACKEND.endswith(FileMailBackend.__name__):
+        return 0
+    forgotten = 0
+    for path in Path(settings.MAIL_DIR).glob("*.eml"):
+        with path.open("rb") as file:
+            message = BytesHeaderParser().parse(file)
+        if address in (parsed for _, parsed in getaddresses(message.get_all("To", []))):
+            path.unlink(missing_ok=True)
+            forgotten += 1
+    return forgotten
 
 
 def slug(subject: str) -> str:

@@ -13,7 +13,7 @@ import orjson
 import structlog
 from django.conf import settings
 from django.core.exceptions import PermissionDenied, RequestDataTooBig
-from django.db import InterfaceError, OperationalError
+from django.db import IntegrityError, InterfaceError, OperationalError
 from django.http import Http404, HttpResponse
 from django.views import defaults
 from rest_framework import exceptions as drf
@@ -189,6 +189,11 @@ def flatten_errors(detail: Any, path: str = "", *, in_query: bool = False) -> It
             yield FieldError(code=code, detail=str(detail), pointer=path)
 
 
+def _constraint_of(exc: Exception) -> str | None:
+    """The name of the constraint, or of the trigger that stands for one, which refused a statement."""
+    return getattr(getattr(exc.__cause__, "diag", None), "constraint_name", None)
+
+
 def _translate(exc: Exception) -> DomainError | tuple[str, str, tuple[FieldError, ...]] | None:
     match exc:
         case DomainError():
@@ -213,6 +218,8 @@ def _translate(exc: Exception) -> DomainError | tuple[str, str, tuple[FieldError
             return "unsupported_media_type", "Send the body as application/json in UTF-8.", ()
         case OperationalError() | InterfaceError():
             return ServiceUnavailable("database")
+        case IntegrityError() if _constraint_of(exc) == "account_is_deleted":
+            return "token_invalid", "This account was deleted.", ()
     return None
 
 

@@ -1,74 +1,132 @@
-"""What the garage knows about a person, for the profile's figures, the data export and the erasure of an account."""
+"""What the garage holds about a person: vehicles with what identifies them, read-outs, parts, stock images, transfers."""
 
+from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from garage.enums import TransferState
-from garage.models import (
-    EcuReadout,
-    NoReadBackConsent,
-    StockFile,
-    Vehicle,
-    VehicleMod,
-    VehicleTransfer,
-)
+from core.storage import PUBLIC
+from garage.models import EcuReadout, NoReadBackConsent, StockFile, Vehicle
 from garage.services import erase_garage
-from users.privacy import Provider
-
-VEHICLE_COLUMNS = (
-    "id",
-    "kind",
-    "nickname",
-    "make",
-    "model",
-    "year",
-    "market",
-    "vin",
-    "frame_number",
-    "odometer_km",
-    "is_primary",
-    "fuel_octane",
-    "fuel_scale",
-    "stock_calibration_id",
-    "created_at",
-    "updated_at",
-    "deleted_at",
-)
-READOUT_COLUMNS = ("vehicle_id", "hardware_number", "calibration_id", "serial", "image_size_bytes", "read_at", "received_at")
-STOCK_FILE_COLUMNS = ("id", "vehicle_id", "name", "sha256", "size_bytes", "hardware_number", "calibration_id", "created_at")
-MOD_COLUMNS = ("vehicle_id", "category", "brand", "part", "installed_on", "notes", "created_at")
-CONSENT_COLUMNS = ("vehicle_id", "hardware_number", "text_version", "text_sha256", "accepted_at")
-TRANSFER_COLUMNS = ("vehicle_id", "state", "offered_at", "expires_at", "ended_at")
+from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Excuse, Holding, Provider, StoredFile, Trace
 
 
-def stats(user_id: UUID) -> dict[str, int]:
-    """How many vehicles a person has."""
+def _stats(user_id: UUID) -> dict[str, int]:
     return {"vehicles": Vehicle.objects.filter(owner_id=user_id).present().count()}
 
 
-def export(user_id: UUID) -> dict[str, Any]:
-    """Everything that the person gave the garage or caused in it."""
-    vehicles = Vehicle.objects.filter(owner_id=user_id)
+def _files(user_id: UUID) -> Iterator[StoredFile]:
+    for row in StockFile.objects.filter(vehicle__owner_id=user_id).order_by("pk"):
+        yield StoredFile("stock_files", str(row.pk), row.name, row.storage_key)
+    for pk, key in Vehicle.objects.filter(owner_id=user_id).exclude(photo_key="").values_list("pk", "photo_key"):
+        yield StoredFile("vehicles", str(pk), "photo.webp", key, PUBLIC)
+
+
+def _needed_keys(keys: set[str]) -> set[str]:
+    """A stock image moves with its vehicle: what this person uploaded may be the next owner's way back."""
     return {
-        "vehicles": list(vehicles.order_by("pk").values(*VEHICLE_COLUMNS)),
-        "mods": list(VehicleMod.objects.filter(vehicle__in=vehicles).order_by("pk").values(*MOD_COLUMNS)),
-        "ecu_readouts": list(EcuReadout.objects.filter(vehicle__in=vehicles).order_by("pk").values(*READOUT_COLUMNS)),
-        "stock_files": list(StockFile.objects.filter(vehicle__in=vehicles).order_by("pk").values(*STOCK_FILE_COLUMNS)),
-        "no_read_back_consents": list(NoReadBackConsent.objects.filter(given_by_id=user_id).order_by("pk").values(*CONSENT_COLUMNS)),
-        "offered_transfers": list(VehicleTransfer.objects.filter(offered_by_id=user_id).order_by("pk").values(*TRANSFER_COLUMNS)),
-        "accepted_transfers": list(
-            VehicleTransfer.objects.filter(accepted_by_id=user_id, state=TransferState.ACCEPTED).order_by("pk").values(*TRANSFER_COLUMNS)
+        *StockFile.objects.filter(storage_key__in=keys).values_list("storage_key", flat=True),
+        *Vehicle.objects.filter(photo_key__in=keys).values_list("photo_key", flat=True),
+    }
+
+
+def _traces(user_id: UUID) -> Iterator[Trace]:
+    for vin, frame_number in Vehicle.objects.filter(owner_id=user_id).values_list("vin", "frame_number"):
+        yield Trace("vin", vin or "")
+        yield Trace("frame_number", frame_number or "")
+    for serial in EcuReadout.objects.filter(vehicle__owner_id=user_id, serial__isnull=False).values_list("serial", flat=True):
+        yield Trace("serial", serial)
+
+
+def _find_traces(before: datetime) -> Iterator[Trace]:
+    for vin, frame_number in Vehicle.objects.filter(created_at__lt=before).values_list("vin", "frame_number").iterator(chunk_size=2000):
+        yield Trace("vin", vin or "")
+        yield Trace("frame_number", frame_number or "")
+    serials = EcuReadout.objects.filter(received_at__lt=before, serial__isnull=False).values_list("serial", flat=True)
+    yield from (Trace("serial", serial) for serial in serials.iterator(chunk_size=2000))
+
+
+def _offers(user_id: UUID) -> Iterator[dict[str, Any]]:
+    """Nothing else may stand between a rider and the way back to stock; so the way back is offered before it goes."""
+    for row in StockFile.objects.filter(vehicle__owner_id=user_id, vehicle__deleted_at=None).order_by("pk"):
+        yield {
+            "id": str(row.pk),
+            "vehicle": str(row.vehicle_id),
+            "hardware_number": row.hardware_number,
+            "calibration_id": row.calibration_id,
+            "sha256": row.sha256,
+            "size_bytes": row.size_bytes,
+            "path": f"/api/v1/garage/vehicles/{row.vehicle_id}/stock-files/{row.pk}/",
+        }
+
+
+def _prepare(user_id: UUID, *, at: datetime) -> None:
+    NoReadBackConsent.objects.filter(given_by_id=user_id).delete()
+    erase_garage(user_id, at=at)
+
+
+OF_VEHICLE = "vehicle__owner_id"
+
+PROVIDER = Provider(
+    name="garage",
+    stats=_stats,
+    files=_files,
+    needed_keys=_needed_keys,
+    traces=_traces,
+    find_traces=_find_traces,
+    offers=_offers,
+    prepare=_prepare,
+    holdings=(
+        Holding(
+            "garage.StockFile", of=OF_VEHICLE, section="stock_files", why="The vehicle's way back to stock.",
+            at_deletion=AtDeletion.DELETED, withheld="storage_key",
         ),
-    }
-
-
-def erase(user_id: UUID, **_options: Any) -> dict[str, Any]:
-    """Forget the person's vehicles; answers what went and what stays. Idempotent."""
-    gone = erase_garage(user_id)
-    return {
-        "erased": {**gone, "fields": ["nickname", "vin", "frame_number", "odometer_km", "ecu serial"]},
-        "kept": [{"what": "vehicle rows without identifying fields", "why": "licenses and purchases refer to them"}],
-    }
-
-
-PROVIDER = Provider(name="garage", stats=stats, export=export, erase=erase)
+        Holding(
+            "garage.NoReadBackConsent", of=OF_VEHICLE, section="consents_on_my_vehicles",
+            why="The owner's word that no stock image can be made.", at_deletion=AtDeletion.DELETED, withheld="given_by",
+        ),
+        Holding(
+            "garage.NoReadBackConsent", of="given_by_id", section="no_read_back_consents",
+            why="The owner's word that no stock image can be made.", at_deletion=AtDeletion.DELETED,
+        ),
+        Holding("garage.VehicleMod", of=OF_VEHICLE, section="mods", why="Parts decide which tunes fit.", at_deletion=AtDeletion.DELETED,
+                withheld="creation_fingerprint"),
+        Holding(
+            "garage.EcuReadout", of=OF_VEHICLE, section="ecu_readouts", why="Which tunes fit, and whose ECU it is.",
+            at_deletion=AtDeletion.BLANKED, blank={"serial": None, "serial_hash": None}, stays="vehicle hardware_number calibration_id",
+            because="part numbers, which name no vehicle; flash tickets were issued on them", until=BOOKS_ARE_KEPT_FOR,
+            withheld="serial_hash",
+        ),
+        Holding(
+            "garage.VehicleTransfer", of="offered_by_id", section="offered_transfers", why="A vehicle is handed on by a one-time code.",
+            at_deletion=AtDeletion.KEPT, stays="vehicle offered_by accepted_by code_hash departed",
+            because="the next owner's garage follows from it; it holds make, model and year and opaque ids", until=BOOKS_ARE_KEPT_FOR,
+            withheld="accepted_by code_hash tries_left",
+        ),
+        Holding(
+            "garage.VehicleTransfer", of="accepted_by_id", section="accepted_transfers", why="A vehicle is handed on by a one-time code.",
+            at_deletion=AtDeletion.KEPT, stays="vehicle offered_by accepted_by code_hash departed",
+            because="the former owner's garage follows from it; it holds make, model and year and opaque ids", until=BOOKS_ARE_KEPT_FOR,
+            withheld="offered_by code_hash tries_left departed",
+        ),
+        Holding(
+            "garage.Vehicle", of="owner_id", section="vehicles",
+            why="Which tunes fit, and that a license is used on one vehicle. VIN and frame number are encrypted.",
+            at_deletion=AtDeletion.BLANKED,
+            blank={
+                "nickname": "", "photo_key": "", "vin": None, "vin_hash": None, "vin_warnings": [], "frame_number": None,
+                "frame_number_hash": None, "odometer_km": None, "creation_fingerprint": None,
+            },
+            stays="owner make model catalog_model ecu stock_calibration_id installed_tune_id installed_tune_version_id installed_version "
+            "installed_calibration_id",
+            because="licenses and purchases refer to the row, which names a make, a model and a year", until=BOOKS_ARE_KEPT_FOR,
+            withheld="vin_hash frame_number_hash creation_fingerprint",
+        ),
+    ),
+    excuses=(
+        Excuse("garage.VehicleMake", "*", "The catalogue."),
+        Excuse("garage.MakeAlias", "*", "The catalogue."),
+        Excuse("garage.VehicleModel", "*", "The catalogue."),
+        Excuse("garage.ModelAlias", "*", "The catalogue."),
+    ),
+)  # fmt: skip

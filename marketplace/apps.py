@@ -13,7 +13,7 @@ class MarketplaceConfig(AppConfig):
 
         from core import doctor, health, meta, problems
         from garage import tune_images
-        from marketplace import enums, privacy, purchase_privacy, trust_checks, trust_privacy
+        from marketplace import enums, personal_data, trust_checks
         from marketplace.problems import PROBLEMS
         from marketplace.selectors.tune_images import is_published_image
         from marketplace.services import ratings, upkeep
@@ -23,9 +23,7 @@ class MarketplaceConfig(AppConfig):
         problems.register(PROBLEMS)
         tune_images.register(is_published_image)
         meta.register_enums(*(value for value in vars(enums).values() if isinstance(value, type) and issubclass(value, TextChoices)))
-        register(privacy.FAVORITES)
-        register(purchase_privacy.PURCHASES)
-        register(trust_privacy.FLASHES)
+        register(personal_data.PROVIDER)
         health.register_check("status_document", trust_checks.find_status_trouble)
         doctor.register("status document", trust_checks.check_status)
         listeners.on_review(ratings.move_rating)

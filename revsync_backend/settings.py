@@ -154,6 +154,7 @@ LIMITS = {
     "purchases_account": (100, 3600),
     "grants_account": (120, 3600),
     "uploads_account": (200, 3600),
+    "exports_account": (10, 86400),
     "transfer_tries": (10, 3600),
 }
 # Approximate limits (cache): name → (how many, window in seconds); "default" applies to every API route.

@@ -196,7 +196,7 @@ class TunerProfileAdmin(ReadOnlyAdmin):
                 tuner_id=row.pk, actor=actor, reason=cause, note=reason, at=at
             ),
             applies=lambda row: row.status == TunerStatus.ACTIVE,
-            fields={"cause": chosen_from(SuspensionReason.choices)},
+            fields={"cause": chosen_from([row for row in SuspensionReason.choices if row[0] != SuspensionReason.CLOSED])},
             reason_help="The tuner reads this.",
             danger=True,
             done="Suspended.",

@@ -20,6 +20,7 @@ class SuspensionReason(TextChoices):
     DOCUMENTS = "DOCUMENTS", "Documents expired or not genuine"
     CONDUCT = "CONDUCT", "Conduct towards riders"
     OTHER = "OTHER", "Something else"
+    CLOSED = "CLOSED", "The account was deleted by its owner"
 
 
 class Speciality(TextChoices):

@@ -1,61 +1,120 @@
-"""What this app knows about a person, for the profile's figures and the data export."""
+"""What this app holds about a person: as an applicant, as a tuner, as a reviewer, as a follower."""
 
-from typing import Any
+from collections.abc import Iterator
+from datetime import datetime
 from uuid import UUID
 
-from tuners.enums import ReviewState
-from tuners.models import (
-    ReviewReport,
-    SuspensionAppeal,
-    TunerApplication,
-    TunerCertification,
-    TunerFollow,
-    TunerProfile,
-    TunerReview,
-)
-from users.privacy import Provider
+from django.db.models import F
 
-PROFILE_COLUMNS = ("kind", "business_name", "country", "website", "about", "experience", "specialities", "status", "created_at")
-APPLICATION_COLUMNS = (
-    "kind",
-    "business_name",
-    "country",
-    "website",
-    "experience",
-    "specialities",
-    "status",
-    "decision_reason",
-    "submitted_at",
-    "decided_at",
-    "created_at",
-)
-CERTIFICATION_COLUMNS = ("type", "issuer", "number", "expires_on", "file_name", "verdict", "verdict_reason", "created_at")
-REVIEW_COLUMNS = ("tune_id", "rating", "text", "state", "created_at", "edited_at")
+from tuners import listeners
+from tuners.enums import ReviewState, SuspensionReason, TunerStatus
+from tuners.models import TunerCertification, TunerFollow, TunerProfile, TunerReview, TunerReviewEdit
+from tuners.names import name_key, search_text
+from users.models import Notice
+from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Holding, Provider, StoredFile, Trace
+
+CLOSED_NAME = "Former tuner"
 
 
-def stats(user_id: UUID) -> dict[str, int]:
-    """How many public reviews a person wrote, and how many tuners they follow."""
+def _stats(user_id: UUID) -> dict[str, int]:
     return {
         "reviews": TunerReview.objects.filter(buyer_id=user_id, state=ReviewState.PUBLISHED).count(),
         "followed_tuners": TunerFollow.objects.filter(follower_id=user_id).count(),
     }
 
 
-def export(user_id: UUID) -> dict[str, Any]:
-    """Everything that the person gave this app."""
-    return {
-        "tuner_profile": list(TunerProfile.objects.filter(user_id=user_id).values(*PROFILE_COLUMNS)),
-        "tuner_application": list(TunerApplication.objects.filter(applicant_id=user_id).values(*APPLICATION_COLUMNS)),
-        "certifications": list(TunerCertification.objects.filter(owner_id=user_id).order_by("pk").values(*CERTIFICATION_COLUMNS)),
-        "reviews": list(TunerReview.objects.filter(buyer_id=user_id).order_by("pk").values(*REVIEW_COLUMNS)),
-        "review_reports": list(
-            ReviewReport.objects.filter(reporter_id=user_id).order_by("pk").values("review_id", "reason", "text", "state", "created_at")
-        ),
-        "follows": list(TunerFollow.objects.filter(follower_id=user_id).order_by("pk").values("tuner_id", "created_at")),
-        "appeals": list(
-            SuspensionAppeal.objects.filter(tuner__user_id=user_id).order_by("pk").values("text", "state", "decision_reason", "created_at")
-        ),
-    }
+def _files(user_id: UUID) -> Iterator[StoredFile]:
+    for row in TunerCertification.objects.filter(owner_id=user_id).order_by("pk"):
+        yield StoredFile("certifications", str(row.pk), row.file_name, row.storage_key)
 
 
-PROVIDER = Provider(name="tuners", stats=stats, export=export)
+def _needed_keys(keys: set[str]) -> set[str]:
+    return set(TunerCertification.objects.filter(storage_key__in=keys).values_list("storage_key", flat=True))
+
+
+def _traces(user_id: UUID) -> Iterator[Trace]:
+    names = TunerProfile.objects.filter(user_id=user_id).exclude(business_name=CLOSED_NAME).values_list("business_name", flat=True)
+    yield from (Trace("business_name", name) for name in names)
+
+
+def _find_traces(before: datetime) -> Iterator[Trace]:
+    for name in TunerProfile.objects.filter(created_at__lt=before).values_list("business_name", flat=True).iterator(chunk_size=2000):
+        yield Trace("business_name", name)
+
+
+def _prepare(user_id: UUID, *, at: datetime) -> None:
+    """Count the person out of what they follow, take their words as a tuner back, and close the profile for good."""
+    followed = TunerFollow.objects.filter(follower_id=user_id)
+    TunerProfile.objects.filter(pk__in=followed.values("tuner_id")).update(follower_count=F("follower_count") - 1)
+    followed.delete()
+    TunerReviewEdit.objects.filter(review__buyer_id=user_id).delete()
+    profile = TunerProfile.objects.select_for_update(no_key=True).filter(user_id=user_id).first()
+    if profile is None:
+        return
+    replied = TunerReview.objects.filter(tuner=profile).exclude(reply="")
+    Notice.objects.filter(dedupe_key__in=[f"review-reply:{pk}" for pk in replied.values_list("pk", flat=True)]).delete()
+    replied.update(reply="", replied_at=None)
+    if profile.suspension_reason != SuspensionReason.CLOSED:
+        TunerProfile.objects.filter(pk=profile.pk).update(
+            status=TunerStatus.SUSPENDED, suspension_reason=SuspensionReason.CLOSED, suspended_at=at, verified=False, verified_at=None,
+        )  # fmt: skip
+        TunerFollow.objects.filter(tuner=profile).delete()
+    listeners.tell_standing(tuner_id=profile.pk, active=False, verified=False)
+
+
+PROVIDER = Provider(
+    name="tuners",
+    stats=_stats,
+    files=_files,
+    needed_keys=_needed_keys,
+    traces=_traces,
+    find_traces=_find_traces,
+    prepare=_prepare,
+    holdings=(
+        Holding(
+            "tuners.TunerCertification", of="owner_id", section="certifications", why="Documents that vouch for a tuner.",
+            at_deletion=AtDeletion.DELETED, withheld="storage_key judged_by_id",
+        ),
+        Holding(
+            "tuners.TunerApplication", of="applicant_id", section="tuner_application", why="Who may publish is decided by it.",
+            at_deletion=AtDeletion.DELETED, withheld="decided_by_id",
+        ),
+        Holding(
+            "tuners.TunerFollow", of="follower_id", section="follows", why="Whose news the person wants.", at_deletion=AtDeletion.DELETED,
+        ),
+        Holding(
+            "tuners.TunerFollow", of="tuner__user_id", section="followers", why="Who wants a tuner's news.",
+            at_deletion=AtDeletion.DELETED, withheld="follower",
+        ),
+        Holding(
+            "tuners.ReviewReport", of="reporter_id", section="review_reports", why="Somebody's word that a review breaks the rules.",
+            at_deletion=AtDeletion.BLANKED, blank={"text": ""}, stays="reporter review decided_by_id decision_reason",
+            because="staff's decision must stay explicable", until=BOOKS_ARE_KEPT_FOR, withheld="decided_by_id",
+        ),
+        Holding(
+            "tuners.TunerReview", of="buyer_id", section="reviews", why="What a verified buyer says of a tune.",
+            at_deletion=AtDeletion.BLANKED, blank={"hidden_reason": ""},
+            stays="buyer tuner tune_id tune_version_id vehicle_model_id vehicle_label text reply",
+            because='the rating and its text stay for other riders, under the name "Deleted rider"', ends="the tune goes",
+        ),
+        Holding(
+            "tuners.TunerReviewEdit", of="review__buyer_id", section="review_edits", why="What a review said before, for staff.",
+            at_deletion=AtDeletion.DELETED,
+        ),
+        Holding(
+            "tuners.SuspensionAppeal", of="tuner__user_id", section="appeals", why="A suspended tuner's word against it.",
+            at_deletion=AtDeletion.BLANKED, blank={"text": "", "decision_reason": ""}, stays="tuner decided_by_id",
+            because="that and when it was decided belongs to the profile's history", until=BOOKS_ARE_KEPT_FOR, withheld="decided_by_id",
+        ),
+        Holding(
+            "tuners.TunerProfile", of="user_id", section="tuner_profile", why="Who sells: riders must be able to judge.",
+            at_deletion=AtDeletion.BLANKED,
+            blank={
+                "business_name": CLOSED_NAME, "website": "", "about": "", "experience": "", "specialities": [], "makes": [],
+                "make_keys": [], "name_key": name_key(CLOSED_NAME), "search_text": search_text(CLOSED_NAME, []), "suspension_note": "",
+            },
+            stays="user country",
+            because="sold tunes and the books point to the row; the country is the one that sales were taxed by", until=BOOKS_ARE_KEPT_FOR,
+        ),
+    ),
+)  # fmt: skip

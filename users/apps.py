@@ -12,8 +12,10 @@ class UsersConfig(AppConfig):
 
     def ready(self) -> None:
         from core import meta, problems
-        from users import enums
+        from users import enums, personal_data, privacy
         from users.problems import PROBLEMS
 
         problems.register(PROBLEMS)
+        privacy.register(personal_data.ACCOUNTS)
+        privacy.register(personal_data.PLATFORM)
         meta.register_enums(enums.Role, enums.Platform, enums.ExperienceLevel, enums.NoticeType, enums.NoticeSeverity, enums.NoticeCategory)

@@ -103,6 +103,24 @@ _ROWS: list[Endpoint] = [
         access=Authenticated, scope="owner", request=serializers.UserInput, response=serializers.UserOutput, revisioned=True,
     ),
     Endpoint(
+        "DELETE", "users/me/", views.MeView, "delete_me", "Delete my account",
+        access=AuthenticatedEvenIfBlocked, scope="owner", query=serializers.DeletionQuery, response=serializers.DeletionReceiptOutput,
+        problems=("account_deletion_blocked", "stock_files_offered"), step_up=True, audit="account.deleted",
+    ),
+    Endpoint(
+        "GET", "users/me/deletion/", views.DeletionPlanView, "plan_my_deletion", "What deleting my account would do",
+        access=AuthenticatedEvenIfBlocked, scope="owner", response=serializers.DeletionPlanOutput,
+    ),
+    Endpoint(
+        "POST", "users/me/exports/", views.ExportListView, "request_my_export", "Ask for a copy of my data",
+        access=AuthenticatedEvenIfBlocked, scope="owner", response=serializers.ExportOutput, status=201, idempotency="honoured",
+        problems=("export_in_progress",), limit="exports_account", audit="export.requested",
+    ),
+    Endpoint(
+        "GET", "users/me/exports/<uuid:export>/", views.ExportView, "get_my_export", "A copy of my data",
+        access=AuthenticatedEvenIfBlocked, scope="owner", response=serializers.ExportOutput, problems=("service_unavailable",),
+    ),
+    Endpoint(
         "GET", "users/me/profile/", views.MyProfileView, "get_my_profile", "My profile",
         access=Authenticated, scope="owner", response=serializers.ProfileOutput,
     ),

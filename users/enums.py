@@ -48,6 +48,16 @@ class StepUpMethod(TextChoices):
     CODE = "CODE", "Second factor"
 
 
+class ExportState(TextChoices):
+    """How far a copy of a person's data is."""
+
+    QUEUED = "QUEUED", "Waits for the worker"
+    RUNNING = "RUNNING", "Being made"
+    READY = "READY", "Ready to fetch"
+    EXPIRED = "EXPIRED", "Its file was deleted"
+    FAILED = "FAILED", "Could not be made"
+
+
 class ChallengeKind(TextChoices):
     """What a challenge leads to once its code is given."""
 

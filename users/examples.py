@@ -60,6 +60,63 @@ CARD = {"id": PERSON["id"], "display_name": "Anna", "avatar_url": None, "role": 
 RECOVERY_CODES = {"recovery_codes": ["7KQ2MX-94TBVD", "HN3WPE-6RCJ8A"]}
 
 
+ERASED = [
+    {"what": "devices", "rows": 2, "how": "deleted"},
+    {"what": "vehicles", "rows": 1, "how": "blanked"},
+    {"what": "account", "rows": 1, "how": "blanked"},
+]
+KEPT = [
+    {
+        "what": "purchases",
+        "rows": 3,
+        "why": "the books must be kept for ten years; they name the account by an opaque id",
+        "until": "2036-06-01",
+        "ends": None,
+    },
+    {"what": "reviews", "rows": 1, "why": "the rating and its text stay for other riders", "until": None, "ends": "the tune goes"},
+]
+RECEIPT = {"deleted_at": "2026-06-01T12:00:00Z", "goes": ERASED, "stays": KEPT}
+DELETION_PLAN = {
+    "blockers": [{"code": "purchases_pending", "detail": "Cancel the purchases that wait for payment, or pay them.", "count": 1}],
+    "stock_files": [
+        {
+            "id": "0193a6f6-0a1b-7c2d-8e3f-4a5b6c7d8e9f",
+            "vehicle": "0193a6f5-1a2b-7c3d-8e4f-5a6b7c8d9e0f",
+            "hardware_number": "RSH-4711-A",
+            "calibration_id": "RSC-210-EU",
+            "sha256": "5d41402abc4b2a76b9719d911017c592ae2d9a1d6b8e7f0c3a4b5c6d7e8f9a0b",
+            "size_bytes": 1048576,
+            "path": "/api/v1/garage/vehicles/0193a6f5-1a2b-7c3d-8e4f-5a6b7c8d9e0f/stock-files/0193a6f6-0a1b-7c2d-8e3f-4a5b6c7d8e9f/",
+        }
+    ],
+    "goes": ERASED,
+    "stays": KEPT,
+}
+EXPORT = {
+    "id": "0193a6f7-2b3c-7d4e-8f50-6a7b8c9d0e1f",
+    "status": "QUEUED",
+    "progress_percent": 0,
+    "created_at": "2026-06-01T12:00:00Z",
+    "ready_at": None,
+    "expires_at": None,
+    "size_bytes": None,
+    "sha256": None,
+    "url": None,
+    "url_expires_at": None,
+}
+READY_EXPORT = {
+    **EXPORT,
+    "status": "READY",
+    "progress_percent": 100,
+    "ready_at": "2026-06-01T12:00:20Z",
+    "expires_at": "2026-06-02T12:00:20Z",
+    "size_bytes": 2211840,
+    "sha256": "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    "url": "https://files.example/private/exports/6f1c….zip?X-Amz-Signature=…",
+    "url_expires_at": "2026-06-01T12:01:30Z",
+}
+
+
 def _request(value: Any, name: str = "Request") -> OpenApiExample:
     return OpenApiExample(name, value=value, request_only=True)
 
@@ -103,6 +160,10 @@ EXAMPLES: dict[str, tuple[OpenApiExample, ...]] = {
     "renew_recovery_codes": (_answer(RECOVERY_CODES),),
     "get_me": (_answer(PERSON),),
     "change_me": (_request({"display_name": "Anna Berg"}), _answer({**PERSON, "display_name": "Anna Berg", "revision": 2})),
+    "delete_me": (_answer(RECEIPT),),
+    "plan_my_deletion": (_answer(DELETION_PLAN),),
+    "request_my_export": (_answer(EXPORT, 201),),
+    "get_my_export": (_answer(READY_EXPORT),),
     "get_my_profile": (_answer(PROFILE),),
     "change_my_profile": (_request({"bio": "Twins, mostly.", "country": "DE", "experience_level": "ADVANCED"}), _answer(PROFILE)),
     "list_my_devices": (_answer({"next": None, "results": [DEVICE]}),),

@@ -78,6 +78,32 @@ class LastActiveAdmin(DomainError):
     message = "This is the last active admin: make another one first."
 
 
+class AccountDeletionBlocked(DomainError):
+    """`blockers` say what must be wound down first."""
+
+    message = "Something has to be wound down before this account can be deleted: `blockers` say what."
+
+
+class StockFilesOffered(DomainError):
+    """The way back of a vehicle would be gone: `stock_files` say of which, and where each is fetched."""
+
+    message = "Your stock files go with the account. Fetch them with their restore tickets first, then say stock_files_saved=true."
+
+
+class AccountIsDeleted(InvalidTransition):
+    message = "This account was deleted by its owner: there is nobody left to change."
+
+
+class ExportNotFound(NotFound):
+    message = "There is no such export."
+
+
+class ExportInProgress(DomainError):
+    """`export_id` is the one that is being made."""
+
+    message = "An export of your data is being made already."
+
+
 class AdminNotBlockable(InvalidTransition):
     message = "An admin can't be blocked. Change the role first."
 

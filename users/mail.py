@@ -57,6 +57,14 @@ ADDRESS_CHANGED = (
         "If this was not you, answer this mail at once: somebody had both your password and your session."
     ),
 )
+DELETION_RECEIPT = (
+    "Your account was deleted",
+    (
+        "Hello,\n\nyour RevSync account was deleted on $date, as you asked. This is the last mail to you; this address is forgotten "
+        "once it has left.\n\nThis is gone:\n\n$goes\n\nThis stays:\n\n$stays\n\n"
+        "If it was not you, answer this mail at once: somebody had your session and your password or code."
+    ),
+)
 NOTICE = ("$title", "Hello $name,\n\n$body")
 
 
@@ -84,6 +92,17 @@ def send_address_changed(user: User, *, old_email: str) -> None:
 def send_notice(notice: Notice) -> None:
     """Mail what the app shows."""
     send(notice.user.email, NOTICE, name=notice.user.display_name, title=notice.title, body=notice.body)
+
+
+def send_deletion_receipt(address: str, receipt: dict[str, Any]) -> None:
+    """Tell what went and what stays, why and until when."""
+    goes = [f"- {entry['what'].replace('_', ' ')} ({entry['rows']}): {entry['how']}" for entry in receipt["goes"]]
+    stays = [
+        f"- {entry['what'].replace('_', ' ')} ({entry['rows']}): {entry['why']}; until {entry['until'] or entry['ends']}"
+        for entry in receipt["stays"]
+    ]
+    nothing = "- nothing"
+    send(address, DELETION_RECEIPT, date=receipt["deleted_at"][:10], goes="\n".join(goes) or nothing, stays="\n".join(stays) or nothing)
 
 
 def send(address: str, template: tuple[str, str], **values: str) -> None:

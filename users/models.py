@@ -21,7 +21,9 @@ CHALLENGE_TRIES = 5
 class User(AbstractUser):
     """One person (or the platform's staff member), known by an e-mail address that was verified before the row was made.
 
-    Never deleted: purchases and reviews point here. `is_active` is false for a closed account, `blocked_at` is set
+    The row is never deleted: purchases and reviews point here. `deleted_at` is set once, when the person deletes the account:
+    nothing that identifies them is left then, and a trigger refuses to write it again. `is_active` is false for a closed account,
+    `blocked_at` is set
     while staff keep somebody out: a blocked person still signs in, but only what the endpoint table opens to them answers.
     `session_epoch` is part of the admin cookie's hash, so raising it ends all of them. `mfa_enabled_at` is set with the
     confirmed TotpDevice, in the same transaction.
@@ -38,6 +40,7 @@ class User(AbstractUser):
     role = models.CharField(max_length=7, choices=Role, default=Role.RIDER)
     blocked_at = models.DateTimeField(null=True, blank=True)
     blocked_reason = models.CharField(max_length=500, blank=True, default="")
+    deleted_at = models.DateTimeField(null=True, blank=True)
     mfa_enabled_at = models.DateTimeField(null=True, blank=True)
     session_epoch = models.PositiveIntegerField(default=0)
     terms_version = models.CharField(max_length=32, blank=True, default="")
@@ -66,6 +69,10 @@ class User(AbstractUser):
             models.CheckConstraint(
                 name="user_blocked_iff_reason",
                 condition=Q(blocked_at__isnull=True, blocked_reason="") | (Q(blocked_at__isnull=False) & ~Q(blocked_reason="")),
+            ),
+            # whoever deletes an account is nobody afterwards: no sign-in, no rights
+            models.CheckConstraint(
+                name="user_deleted_is_inactive", condition=Q(deleted_at__isnull=True) | Q(is_active=False, role=Role.RIDER)
             ),
         ]
         indexes = [
@@ -345,3 +352,6 @@ class NotificationPreference(models.Model):
 
     def __str__(self) -> str:
         return f"preference {self.category} of {self.user_id}"
+
+
+from users.privacy_models import AccountDeletion, DataExport  # noqa: E402, F401  (tables of their own page)

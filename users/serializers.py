@@ -8,7 +8,7 @@ from rest_framework import serializers
 from core.meta import agreed_text
 from core.serializers import CleanCharField, CountryField, Input, Output, PageQuery, StrictBooleanField, UtcDateTimeField
 from users import selectors
-from users.enums import ExperienceLevel, NoticeCategory, NoticeSeverity, Platform, Role
+from users.enums import ExperienceLevel, ExportState, NoticeCategory, NoticeSeverity, Platform, Role
 from users.models import User, UserDevice, UserProfile
 from users.normalise import normalise_email
 
@@ -31,6 +31,7 @@ class PasswordField(TextOnly):
         super().__init__(max_length=1024, trim_whitespace=False, write_only=True, style={"input_type": "password"}, **kwargs)
 
 
+@extend_schema_field({"type": "string", "format": "email", "maxLength": 254})
 class EmailAddressField(TextOnly):
     """An address, folded to the one spelling that is stored."""
 
@@ -178,6 +179,12 @@ class NotificationPreferencesInput(Input):
     social = ChannelsInput(required=False, help_text=NoticeCategory.SOCIAL.label)
 
 
+class DeletionQuery(Input):
+    stock_files_saved = serializers.BooleanField(
+        required=False, default=False, help_text="Say true once the stock files and their restore tickets were fetched."
+    )
+
+
 class NoticeListQuery(PageQuery):
     unread = serializers.BooleanField(
         required=False, allow_null=True, default=None, help_text="Only unread (true) or only read (false) ones."
@@ -314,3 +321,70 @@ class PublicUserOutput(Output):
 
     def get_avatar_url(self, user: User) -> str | None:
         return selectors.avatar_url(user.profile)
+
+
+class ErasedOutput(Output):
+    what = serializers.CharField(help_text="As it is called in docs/privacy.md and in an export.")
+    rows = serializers.IntegerField()
+    how = serializers.CharField(help_text="`deleted`, or `blanked`: the row stays without what identifies anybody.")
+
+
+class KeptOutput(Output):
+    what = serializers.CharField()
+    rows = serializers.IntegerField()
+    why = serializers.CharField()
+    until = serializers.DateField(allow_null=True, help_text="When it goes; null when `ends` says it in words.")
+    ends = serializers.CharField(allow_null=True)
+
+
+class DeletionReceiptOutput(Output):
+    """What went with the account, what stays, why, and until when."""
+
+    deleted_at = UtcDateTimeField()
+    goes = ErasedOutput(many=True, source="receipt.goes")
+    stays = KeptOutput(many=True, source="receipt.stays")
+
+
+class BlockerOutput(Output):
+    code = serializers.CharField(help_text="`purchases_pending`, `tunes_published`, … ; treat one you don't know by its `detail`.")
+    detail = serializers.CharField()
+    count = serializers.IntegerField()
+
+
+class OfferedStockFileOutput(Output):
+    id = serializers.UUIDField()
+    vehicle = serializers.UUIDField()
+    hardware_number = serializers.CharField()
+    calibration_id = serializers.CharField()
+    sha256 = serializers.CharField()
+    size_bytes = serializers.IntegerField()
+    path = serializers.CharField(help_text="GET it for a download link and the restore ticket.")
+
+
+class DeletionPlanOutput(Output):
+    """What deleting the account would do, were it done now."""
+
+    blockers = BlockerOutput(many=True, help_text="What must be wound down first; the deletion is refused while there is any.")
+    stock_files = OfferedStockFileOutput(many=True, help_text="Fetch them: no restore is possible without them afterwards.")
+    goes = ErasedOutput(many=True, source="receipt.goes")
+    stays = KeptOutput(many=True, source="receipt.stays")
+
+
+class ExportOutput(Output):
+    """A copy of one's data: a zip with `data.json` and the files that one brought."""
+
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(ExportState.choices, source="state")
+    progress_percent = serializers.IntegerField(min_value=0, max_value=100)
+    created_at = UtcDateTimeField()
+    ready_at = UtcDateTimeField(allow_null=True)
+    expires_at = UtcDateTimeField(allow_null=True, help_text="Until when it can be fetched; its file is deleted then.")
+    size_bytes = serializers.IntegerField(allow_null=True)
+    sha256 = serializers.CharField(allow_null=True)
+    url = serializers.CharField(allow_null=True, help_text="A fresh link with each GET, while READY. Send no Authorization beside it.")
+    url_expires_at = UtcDateTimeField(allow_null=True)
+
+    def to_representation(self, instance: Any) -> dict[str, Any]:
+        """Links are made when they are shown."""
+        instance.url, instance.url_expires_at = selectors.export_link(instance, at=self.context["at"])
+        return {**super().to_representation(instance), "sha256": instance.sha256 or None}

@@ -24,6 +24,44 @@ def deliver_notice(notice_id: str, mail: bool = True) -> None:
     services.deliver_notice(notice_id=notice_id, mail=mail, at=clock.now())
 
 
+@task(max_attempts=20)
+def delete_objects_of_account(deletion_id: str, is_last_pass: bool = False) -> None:
+    """Delete what the person of a deleted account had stored."""
+    services.delete_objects_of_account(deletion_id=deletion_id, is_last_pass=is_last_pass, at=clock.now())
+
+
+@task(max_attempts=20)
+def copy_deletion(deletion_id: str) -> None:
+    """Leave the record of a deletion in storage."""
+    services.copy_deletion(deletion_id=deletion_id, at=clock.now())
+
+
+@task(max_attempts=20)
+def mail_deletion_receipt(deletion_id: str) -> None:
+    """Mail the receipt of a deletion, then forget the address."""
+    services.mail_deletion_receipt(deletion_id=deletion_id, at=clock.now())
+
+
+@task(max_attempts=5)
+def make_export(export_id: str) -> None:
+    """Make a copy of a person's data."""
+    services.make_export(export_id=export_id, at=clock.now())
+
+
+@every(minutes=15, name="sweep_exports")
+@task(max_attempts=3)
+def sweep_exports() -> None:
+    """Delete copies of data whose day is over."""
+    services.sweep_exports(at=clock.now())
+
+
+@every(days=1, name="forget_farewells", offset_seconds=4 * 3600)
+@task(max_attempts=3)
+def forget_farewells() -> None:
+    """Forget addresses of deleted accounts to which no receipt could be mailed."""
+    services.forget_farewells(at=clock.now())
+
+
 @every(hours=1, name="sweep_challenges")
 @task(max_attempts=3)
 def sweep_challenges() -> None:

@@ -11,10 +11,13 @@ from core.peer import peer_address
 from core.views import ApiView
 from users import privacy, selectors, services
 from users.enums import SessionEnd
-from users.models import UserDevice
+from users.models import DataExport, UserDevice
 from users.serializers import (
     ChallengeOutput,
+    DeletionPlanOutput,
+    DeletionReceiptOutput,
     DeviceOutput,
+    ExportOutput,
     NoticeOutput,
     NotificationPreferencesOutput,
     ProfileOutput,
@@ -199,6 +202,43 @@ class MeView(ApiView):
         """Change the display name, or agree to newer terms."""
         user = services.update_user(user=request.user, changes=self.body(), revision=self.revision(), at=self.at)
         return Response(UserOutput(user).data)
+
+
+    def delete(self, request: Any) -> Response:
+        """Delete the account. Everything of it is dead with the answer, which says what went and what stays; it is mailed too.
+
+        Refused while something must be wound down first, and until the stock files were offered: GET users/me/deletion/ tells both
+        beforehand. Files are deleted within half an hour.
+        """
+        deletion = services.delete_account(user=request.user, session=request.auth, **self.params(), at=self.at)
+        return Response(DeletionReceiptOutput(deletion).data)
+
+
+class DeletionPlanView(ApiView):
+    def get(self, request: Any) -> Response:
+        """What deleting the account would do, were it done now. Changes nothing."""
+        return Response(DeletionPlanOutput(services.plan_deletion(user=request.user, at=self.at)).data)
+
+
+class ExportListView(ApiView):
+    def post(self, request: Any) -> Response:
+        """Ask for a copy of everything I gave or caused. The worker makes it; poll users/me/exports/{id}/, or wait for the notice."""
+        return self.create_once(
+            lambda claim: services.request_export(user=request.user, at=self.at),
+            render=self.shape,
+            find=lambda export_id: selectors.get_export(request.user, export_id),
+        )
+
+    def shape(self, export: DataExport) -> dict[str, Any]:
+        return ExportOutput(export, context={"at": self.at}).data
+
+
+class ExportView(ApiView):
+    def get(self, request: Any, export: uuid.UUID) -> Response:
+        """How far the copy is; once READY, with a fresh link of a minute, for 24 hours."""
+        found = selectors.get_export(request.user, export)
+        selectors.ensure_export_fetchable(found)
+        return Response(ExportOutput(found, context={"at": self.at}).data)
 
 
 class MyProfileView(ApiView):

@@ -16,6 +16,7 @@ from django.db import connection, transaction
 from django.utils.module_loading import import_string
 from django_tasks_db.models import DBTaskResult
 
+from core.logs import without_row
 from core.tasks.definition import DurableTask
 
 TABLE = f'"{DBTaskResult._meta.db_table}"'
@@ -153,7 +154,7 @@ def _move(statement: str, claimed: Claimed, **values: Any) -> bool:
 
 def describe(error: BaseException) -> dict[str, str]:
     """The error as the row keeps it: its class, and its trace cut to a readable length, without NUL."""
-    trace = "".join(traceback.format_exception(error)).replace("\x00", "\\0")
+    trace = without_row("".join(traceback.format_exception(error))).replace("\x00", "\\0")
     return {"error": f"{type(error).__module__}.{type(error).__qualname__}", "trace": trace[-20_000:]}
 
 

@@ -145,7 +145,9 @@ def check_upload(*, upload_id: UUID, at: datetime) -> None:
                     stored, details["stored"] = _promote(upload, path, verdict)
     with transaction.atomic():
         locked = Upload.objects.select_for_update(no_key=True).filter(pk=upload_id, state=UploadState.CHECKING).first()
-        if locked is None:
+        if locked is None:  # its owner deleted the account meanwhile
+            if stored != upload.storage_key:
+                enqueue("core.uploads.tasks.delete_object", key=stored, bucket=RULES[UploadPurpose(upload.purpose)].bucket)
             return
         quarantined = locked.storage_key
         locked.state = UploadState.REFUSED if reasons else UploadState.READY

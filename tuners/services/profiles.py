@@ -11,7 +11,7 @@ from django.db.models import F
 from core import audit
 from core.exceptions import StaleRevision
 from tuners import listeners, policies
-from tuners.enums import AppealState, TunerStatus
+from tuners.enums import AppealState, SuspensionReason, TunerStatus
 from tuners.exceptions import (
     AppealAlreadyDecided,
     AppealExists,
@@ -114,7 +114,7 @@ def reinstate_tuner(*, tuner_id: UUID, actor: User, reason: str, at: datetime) -
     """
     with transaction.atomic():
         profile = _lock(tuner_id, actor)
-        if profile.is_active:
+        if profile.is_active or profile.suspension_reason == SuspensionReason.CLOSED:
             raise TunerNotSuspended
         assert profile.suspended_at is not None  # the constraint says so
         SuspensionAppeal.objects.filter(tuner=profile, suspended_at=profile.suspended_at, state=AppealState.OPEN).update(
@@ -135,7 +135,7 @@ def appeal_suspension(*, user: User, text: str, at: datetime) -> SuspensionAppea
         profile = TunerProfile.objects.select_for_update(no_key=True).filter(user=user).first()
         if profile is None:
             raise TunerNotFound
-        if profile.is_active:
+        if profile.is_active or profile.suspension_reason == SuspensionReason.CLOSED:
             raise TunerNotSuspended
         assert profile.suspended_at is not None  # the constraint says so
         try:

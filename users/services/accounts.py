@@ -11,6 +11,7 @@ from core.tasks import enqueue
 from users import passwords, selectors
 from users.enums import ChallengeKind, NoticeType, Role, SessionEnd
 from users.exceptions import (
+    AccountIsDeleted,
     AccountStateUnchanged,
     AdminNotBlockable,
     ChallengeOver,
@@ -231,13 +232,15 @@ def set_role(*, user: User, role: str, actor: User | None, reason: str, at: date
     Locks the user row, and all admins' when one of them is demoted. Admin cookies of the person end; the role is read
     from the row in each request, so it bites at once. Audited and told to the person.
 
-    Raises: InvalidInput (no reason), RoleUnchanged, LastActiveAdmin.
+    Raises: InvalidInput (no reason), RoleUnchanged, LastActiveAdmin, AccountIsDeleted.
     """
     _ensure_reason(reason)
     with transaction.atomic():
         if role != Role.ADMIN and User.objects.filter(pk=user.pk, role=Role.ADMIN).exists():
             _ensure_another_admin(user)
         person = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if person.deleted_at is not None:
+            raise AccountIsDeleted
         old = person.role
         if old == role:
             raise RoleUnchanged
@@ -274,11 +277,13 @@ def set_role(*, user: User, role: str, actor: User | None, reason: str, at: date
 def block_user(*, user: User, actor: User, reason: str, at: datetime) -> User:
     """Keep a person out from the next request on; own data and the way back to stock stay open. Called by admins.
 
-    Locks the user row. Raises: InvalidInput (no reason), AdminNotBlockable, AccountStateUnchanged.
+    Locks the user row. Raises: InvalidInput (no reason), AdminNotBlockable, AccountStateUnchanged, AccountIsDeleted.
     """
     _ensure_reason(reason)
     with transaction.atomic():
         person = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if person.deleted_at is not None:
+            raise AccountIsDeleted
         if person.role == Role.ADMIN:
             raise AdminNotBlockable
         if person.is_blocked:
@@ -300,11 +305,13 @@ def block_user(*, user: User, actor: User, reason: str, at: datetime) -> User:
 def unblock_user(*, user: User, actor: User, reason: str, at: datetime) -> User:
     """Let a blocked person in again. Called by admins. Locks the user row.
 
-    Raises: InvalidInput (no reason), AccountStateUnchanged.
+    Raises: InvalidInput (no reason), AccountStateUnchanged, AccountIsDeleted.
     """
     _ensure_reason(reason)
     with transaction.atomic():
         person = User.objects.select_for_update(no_key=True).get(pk=user.pk)
+        if person.deleted_at is not None:
+            raise AccountIsDeleted
         if not person.is_blocked:
             raise AccountStateUnchanged
         person.blocked_at, person.blocked_reason, person.updated_at = None, "", at
