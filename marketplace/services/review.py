@@ -33,7 +33,7 @@ def publish_tune_version(*, version_id: UUID, reviewer: User, approved_sha256: I
     Called by an admin who is not the author; `approved_sha256` are the hashes that were looked at. Asks the storage for
     each object and the signer for each document outside the transaction; that locks tune, then version, and compares
     everything again, so whatever moved meanwhile leaves nothing changed. The first publication publishes the tune. Tells
-    the author; queues marketplace.tasks.versions.tell_owners.
+    the author; queues marketplace.tasks.versions.tell_owners and marketplace.tasks.tunes.refresh_makes_of.
 
     Raises: VersionNotFound, PermissionRefused, OwnVersion, VersionIllegalMove, TuneSuspended, VersionFilesRequired,
     HashesDiffer, PublishBlocked, TuneFileMissing, ReleaseOutdated, ServiceUnavailable (storage, signing).
@@ -75,6 +75,7 @@ def publish_tune_version(*, version_id: UUID, reviewer: User, approved_sha256: I
         )
         _tell_author(version, title="Your version is published", body=f"Version {version.version} of “{tune.title}” is on sale now.", at=at)
         enqueue("marketplace.tasks.versions.tell_owners", version_id=version.pk)
+        enqueue("marketplace.tasks.tunes.refresh_makes_of", tuner_id=tune.tuner_id)
     return version
 
 

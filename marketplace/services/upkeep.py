@@ -1,10 +1,16 @@
 """What lists show beside what its own tables say: refreshed when something outside changes, and by the schedule."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
+
+from garage.models import MakeAlias, VehicleMake
+from marketplace.models import BrowseRow
+from tuners import services as tuners
+from tuners.models import TunerProfile
 
 _POPULARITY = """
 WITH due AS (
@@ -51,3 +57,27 @@ def refresh_popularity(*, at: datetime, batch: int = 5000) -> int:
             changed += cursor.rowcount
             if cursor.rowcount < batch:
                 return changed
+
+
+def refresh_makes(*, tuner_id: UUID | None = None) -> int:
+    """Tell the profiles of active tuners, or of one, for which makes they have tunes on sale; returns how many changed.
+
+    Called by the worker after a publication and by the schedule, never inside another change: that locks tune before
+    profile, a suspension profile before tunes. Locks each profile that changes. Idempotent.
+    """
+    profiles, rows = TunerProfile.objects.active(), BrowseRow.objects.filter(scope=BrowseRow.Scope.MAKE)
+    if tuner_id is not None:
+        profiles, rows = profiles.filter(pk=tuner_id), rows.filter(tuner_id=tuner_id)
+    names = dict(VehicleMake.objects.values_list("pk", "name"))
+    offered: dict[UUID, set[UUID]] = defaultdict(set)
+    for owner_id, make_id in rows.values_list("tuner_id", "scope_id").distinct():
+        offered[owner_id].add(make_id)
+    changed = 0
+    for profile_id, makes in profiles.values_list("pk", "makes"):
+        make_ids = offered[profile_id] & names.keys()
+        present = {names[make_id] for make_id in make_ids}
+        if present != set(makes):
+            aliases = MakeAlias.objects.filter(make__in=make_ids).values_list("name", flat=True)
+            tuners.set_makes(tuner_id=profile_id, makes=present, aliases=aliases)
+            changed += 1
+    return changed

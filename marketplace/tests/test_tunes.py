@@ -11,14 +11,16 @@ from core import clock
 from core.models import AuditEvent
 from core.testing.http import ApiClient, client_for
 from core.testing.races import race_all
+from garage.models import MakeAlias
 from garage.tests.factories import ModelAliasFactory, VehicleFactory, VehicleMakeFactory, VehicleModelFactory
 from marketplace.enums import TuneStatus
 from marketplace.exceptions import OwnVersion
 from marketplace.models import Favorite, SearchWord, Tune
 from marketplace.selectors import browse
 from marketplace.serializers.tunes import OwnTuneOutput, TuneDetailOutput
-from marketplace.services import favorites, moderation, upkeep
+from marketplace.services import favorites, listings, moderation, upkeep
 from marketplace.tests.factories import FavoriteFactory, PurchaseFactory, TuneFactory, TuneVersionFactory
+from tuners.services import reinstate_tuner, suspend_tuner
 from tuners.tests.factories import TunerProfileFactory
 from users.tests.factories import UserFactory
 
@@ -534,3 +536,38 @@ def test_popularity_follows_downloads_and_flashes_not_the_price():
     tune.refresh_from_db()
     assert tune.popularity == 46
     assert set(tune.browse_rows.values_list("popularity", flat=True)) == {46}
+
+
+@pytest.mark.django_db
+class TestMakesOfTuners:
+    def found_by(self, make: str) -> list[str]:
+        return [row["id"] for row in ApiClient().get("tuners/", {"make": make}).json()["results"]]
+
+    def test_a_tuner_is_found_by_what_is_on_sale(self):
+        tune = TuneFactory(published=True, tuner__makes=[])
+        MakeAlias.objects.create(make=tune.fitments.get().make, name="Yam", folded="yam")
+        draft = TuneFactory(tuner__makes=[])
+
+        assert upkeep.refresh_makes() == 1
+        assert upkeep.refresh_makes() == 0
+        assert self.found_by("YAMAHA") == self.found_by("yam") == [str(tune.tuner_id)]
+        assert ApiClient().get(f"tuners/{tune.tuner_id}/").json()["makes"] == ["Yamaha"]
+        assert ApiClient().get(f"tuners/{draft.tuner_id}/").json()["makes"] == []
+
+    def test_a_make_goes_with_its_last_tune(self):
+        tune = TuneFactory(published=True, tuner__makes=["Yamaha"])
+        other = TuneFactory(published=True, tuner__makes=["Yamaha"])
+        listings.archive_tune(author=tune.tuner.user, tune_id=tune.pk, at=clock.now())
+
+        assert upkeep.refresh_makes(tuner_id=other.tuner_id) == 0
+        assert upkeep.refresh_makes(tuner_id=tune.tuner_id) == 1
+        assert ApiClient().get(f"tuners/{tune.tuner_id}/").json()["makes"] == []
+
+    def test_a_suspended_tuner_keeps_theirs_for_the_day_of_return(self):
+        tune = TuneFactory(published=True, tuner__makes=["Yamaha"])
+        admin, at = UserFactory(admin=True), clock.now()
+        suspend_tuner(tuner_id=tune.tuner_id, actor=admin, reason="SAFETY", note="Looked into.", at=at)
+
+        assert upkeep.refresh_makes() == 0
+        reinstate_tuner(tuner_id=tune.tuner_id, actor=admin, reason="Cleared.", at=at)
+        assert self.found_by("Yamaha") == [str(tune.tuner_id)]

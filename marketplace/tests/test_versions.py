@@ -73,7 +73,7 @@ def body(upload, **changes) -> dict:
 @pytest.fixture
 def tune(db):
     VehicleModelFactory()
-    return TuneFactory()
+    return TuneFactory(tuner__makes=[])
 
 
 @pytest.fixture
@@ -128,6 +128,8 @@ class TestUploadToPublication:
         own = client.get(url).json()
         assert (own["review"]["decision"], own["review"]["note"], own["review"]["position"]) == ("PUBLISHED", "Clean.", None)
         assert [row["id"] for row in ApiClient().get("marketplace/tunes/?make=Yamaha&model=mt09").json()["results"]] == [str(tune.pk)]
+        run_all()
+        assert [row["id"] for row in ApiClient().get("tuners/?make=yamaha").json()["results"]] == [str(tune.tuner_id)]
         assert Notice.objects.filter(user=tune.tuner.user, type="VERSION_REVIEW").count() == 1
         assert AuditEvent.objects.filter(subject_id=file.version_id, act="tune_version.published", actor_id=reviewer.pk).count() == 1
 
