@@ -10,9 +10,9 @@ from core.serializers import (
     StrictIntegerField,
     UtcDateTimeField,
 )
-from garage.enums import VehicleKind
-from marketplace.enums import EmissionsClass, LicenseState, PurchaseStatus, TuneCategory
+from marketplace.enums import LicenseState, PurchaseStatus
 from marketplace.selectors.purchasing import SALES_BY
+from marketplace.serializers.tunes import TuneRowOutput
 
 # Input
 
@@ -70,35 +70,12 @@ class SalesSummaryQuery(Input):
 # Output: declared for the schema; the hot ones are rendered by their selectors and a test compares the two
 
 
-class PurchasedTuneTunerOutput(Output):
-    id = serializers.UUIDField()
-    business_name = serializers.CharField()
-    verified = serializers.BooleanField()
-    rating = serializers.FloatField(allow_null=True)
-    review_count = serializers.IntegerField()
+class PurchasedTuneOutput(TuneRowOutput):
+    """The tune as lists show it today, under the title that it was bought by."""
 
-
-class PurchasedTuneVersionOutput(Output):
-    id = serializers.UUIDField()
-    version = serializers.CharField()
-    published_at = UtcDateTimeField()
-
-
-class PurchasedTuneOutput(Output):
-    id = serializers.UUIDField()
     title = serializers.CharField(help_text="As it was when it was bought.")
-    kind = serializers.ChoiceField(VehicleKind.choices)
-    category = serializers.ChoiceField(TuneCategory.choices)
-    tuner = PurchasedTuneTunerOutput()
     price_minor = serializers.IntegerField(help_text="Today's; what was paid is `amount_minor`.")
-    currency = serializers.CharField()
-    rating = serializers.FloatField(allow_null=True)
-    review_count = serializers.IntegerField()
-    download_count = serializers.IntegerField()
-    latest_version = PurchasedTuneVersionOutput(allow_null=True)
-    image_url = serializers.CharField(allow_null=True)
-    fitment_summary = serializers.ListField(child=serializers.CharField())
-    emissions_class = serializers.ChoiceField(EmissionsClass.choices, allow_blank=True)
+    fitment = None
 
 
 class LicenseOutput(Output):
