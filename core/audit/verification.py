@@ -217,10 +217,14 @@ class _RowCheck:
         self.place = self.copied_place = BEFORE_ALL
         self._edited: list[tuple[Finding, Entry, tuple[Any, ...]]] = []
 
-    def check(self, expected: list[tuple[int, Entry]]) -> None:
-        """Compare all rows up to the last entry. Entries are as they were sealed, so their order can be trusted."""
-        until = max((entry.place for _, entry in expected), default=self.place)
-        found = _query(_ROWS_BETWEEN, [*self.place, *until]) if until > self.place else []
+    def check(self, sealed: list[tuple[int, Entry]]) -> None:
+        """Compare all rows up to the last entry. An entry that lies before one that came earlier vouches for nothing."""
+        expected, until = [], self.place
+        for number, entry in sealed:
+            if entry.place > until:
+                expected.append((number, entry))
+                until = entry.place
+        found = _query(_ROWS_BETWEEN, [*self.place, *until]) if expected else []
         by_id = {row[0]: row for row in found}
         moved = [entry.event_id for _, entry in expected if entry.event_id not in by_id]
         by_id.update({row[0]: row for row in _query(_ROWS_OF, [moved])} if moved else {})
@@ -244,7 +248,7 @@ class _RowCheck:
         for _, finding in sorted(findings, key=lambda pair: pair[0]):
             self.report.add(finding)
         self.report.rows += len(expected)
-        self.place = max(self.place, until)
+        self.place = until
 
     def finish(self) -> None:
         """Tell edited rows from swapped ones, and measure the tail."""

@@ -10,9 +10,9 @@ from django.db import IntegrityError, connection, transaction
 from core import audit
 from core.audit import sealing
 from core.audit.rows import entries_in
-from core.tests.audit.log import NOW
 from core.models import AuditEvent, AuditSeal
 from core.testing.races import race
+from core.tests.audit.log import NOW
 
 
 def entries():
