@@ -182,7 +182,7 @@ class TestChanged:
         "position = position - 1",
     ],
 )
-def test_every_column_counts(self, log, ids, anew, assignment):
+def test_every_column_counts(log, ids, assignment):
     log.tamper(f"UPDATE core_auditevent SET {assignment} WHERE id = %s", ids[4])
 
     assert (verify().first.change, verify().first.event_id) == (Change.EDITED, ids[4])
