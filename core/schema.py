@@ -12,6 +12,7 @@ from typing import Any
 
 from drf_spectacular.generators import EndpointEnumerator, SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
+from drf_spectacular.plumbing import get_lib_doc_excludes
 from drf_spectacular.utils import OpenApiExample, OpenApiParameter, OpenApiResponse, inline_serializer
 from rest_framework import serializers
 
@@ -20,7 +21,7 @@ from core.endpoints import Endpoint
 from core.exceptions import DomainError
 from core.permissions import Public
 from core.problems import problem_type
-from core.serializers import UtcDateTimeField
+from core.serializers import Input, Output, PageQuery, UtcDateTimeField
 
 RECORDED = Path(__file__).with_name("examples.json")
 EXAMPLE_HOST = "https://revsync.example"
@@ -69,6 +70,11 @@ def examples_of(endpoint: Endpoint) -> list[OpenApiExample]:
         status = str(recorded["status"])
         examples.append(OpenApiExample("Answer", value=recorded["response"], response_only=True, status_codes=[status, "200"]))
     return examples
+
+
+def doc_excludes() -> list[type]:
+    """Classes whose docstring is about the code, not about what a client sends or gets: no component inherits it."""
+    return [*get_lib_doc_excludes(), Input, Output, PageQuery]
 
 
 _pages: dict[str, Any] = {}  # one component for each item, however many lists have it
@@ -281,6 +287,9 @@ def tidy_components(result: dict, generator, request, public) -> dict:
         if short != name and short not in schemas and short not in renames.values():
             renames[name] = short
     result["components"]["schemas"] = dict(sorted((renames.get(name, name), schema) for name, schema in schemas.items()))
+    for name, schema in result["components"]["schemas"].items():
+        if name.endswith(("Input", "Patch")):  # `core.serializers.Input` refuses what it does not know
+            schema["additionalProperties"] = False
     prefix = "#/components/schemas/"
 
     def walk(node):

@@ -179,6 +179,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1.0.0",
     "DESCRIPTION": (BASE_DIR / "core" / "openapi_description.md").read_text(encoding="utf-8"),
     "DEFAULT_GENERATOR_CLASS": "core.schema.RowSchemaGenerator",
+    "GET_LIB_DOC_EXCLUDES": "core.schema.doc_excludes",
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_PERMISSIONS": ["core.permissions.Public"],
     "SERVE_AUTHENTICATION": [],

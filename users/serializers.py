@@ -7,7 +7,7 @@ from rest_framework import serializers
 
 from core.meta import agreed_text
 from core.serializers import CleanCharField, CountryField, Input, Output, PageQuery, StrictBooleanField, UtcDateTimeField
-from users import selectors
+from users import passwords, selectors
 from users.enums import ExperienceLevel, ExportState, NoticeCategory, NoticeSeverity, Platform, Role
 from users.models import User, UserDevice, UserProfile
 from users.normalise import normalise_email
@@ -29,6 +29,11 @@ class PasswordField(TextOnly):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=1024, trim_whitespace=False, write_only=True, style={"input_type": "password"}, **kwargs)
+
+
+@extend_schema_field({"type": "string", "format": "password", "maxLength": passwords.LONGEST})
+class NewPasswordField(PasswordField):
+    """A password to be set; the policy judges it."""
 
 
 @extend_schema_field({"type": "string", "format": "email", "maxLength": 254})
@@ -86,7 +91,7 @@ class DeviceInput(Input):
 
 class RegisterInput(Input):
     email = EmailAddressField()
-    password = PasswordField(help_text="10 to 128 characters, none of the common ones.")
+    password = NewPasswordField(help_text="10 to 128 characters, none of the common ones.")
     display_name = CleanCharField(max_length=60, min_length=2)
     terms_version = TermsVersionField(help_text="From `texts.terms.version` of meta/.")
 
@@ -126,7 +131,7 @@ class RefreshInput(Input):
 
 class PasswordChangeInput(Input):
     current_password = PasswordField()
-    new_password = PasswordField()
+    new_password = NewPasswordField()
 
 
 class AddressInput(Input):
@@ -136,7 +141,7 @@ class AddressInput(Input):
 class PasswordResetConfirmInput(Input):
     challenge_id = serializers.UUIDField()
     code = SixDigitsField()
-    new_password = PasswordField()
+    new_password = NewPasswordField()
 
 
 class ChallengeAnswerInput(Input):

@@ -6,7 +6,7 @@ from marketplace.views import purchasing as views
 PURCHASE = "marketplace/purchases/<uuid:purchase>/"
 BUYING = (
     "already_owned", "price_changed", "own_tune", "not_for_sale", "fitment_mismatch", "acknowledgement_required", "region_blocked",
-    "attestation_required",
+    "attestation_required", "not_found",
 )  # fmt: skip
 
 ENDPOINTS: list[Endpoint] = [
