@@ -8,6 +8,7 @@ a key.
 
 import hashlib
 import hmac
+import re
 import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,10 +23,13 @@ from core.exceptions import DomainError
 
 ALGORITHM = "HS256"
 ACCESS, REFRESH, MFA = "access", "refresh", "mfa"
+MFA_GENERATION = 0  # no session's: those count from one
 
 _HEADER = {"alg", "typ", "kid"}
 _CLAIMS = {"iss", "aud", "typ", "sub", "sid", "gen", "jti", "iat", "exp"}
 _LONGEST = 2048  # ours have about 500 characters
+_FORM = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")  # base64 decoders skip what is not of their alphabet
+_LARGEST_NUMBER = 1 << 40  # beyond every time and generation of ours
 _CLOCK_SKEW_SECONDS = 30
 _SAME_ANSWER_FOR = timedelta(seconds=60)
 
@@ -113,7 +117,7 @@ def read(token: Any, *, token_type: str, at: datetime) -> Claims:
     Raises: TokenInvalid, for whatever is wrong with it.
     """
     try:
-        if not isinstance(token, str) or len(token) > _LONGEST:
+        if not isinstance(token, str) or len(token) > _LONGEST or not _FORM.fullmatch(token):
             raise TokenInvalid
         header = _header_of(token.partition(".")[0])
         if set(header) != _HEADER or header["alg"] != ALGORITHM or header["typ"] != "JWT":
@@ -121,8 +125,8 @@ def read(token: Any, *, token_type: str, at: datetime) -> Claims:
         claims = _live_codecs()[header["kid"]].decode(token)
         if set(claims) != _CLAIMS or claims["typ"] != token_type:
             raise TokenInvalid
-        times = claims["iat"], claims["exp"], claims["gen"]
-        if any(type(value) is not int for value in times):
+        numbers = claims["iat"], claims["exp"], claims["gen"]
+        if any(type(value) is not int or not 0 <= value < _LARGEST_NUMBER for value in numbers):
             raise TokenInvalid
         seconds = at.timestamp()
         if not claims["iat"] - _CLOCK_SKEW_SECONDS <= seconds < claims["exp"]:
@@ -174,7 +178,7 @@ def mint_mfa(*, user_id: uuid.UUID, challenge_id: uuid.UUID, at: datetime, expir
         MFA,
         subject_id=user_id,
         session_id=challenge_id,
-        generation=0,
+        generation=MFA_GENERATION,
         token_id=_token_id(MFA, challenge_id),
         issued_at=at,
         expires_at=expires_at,

@@ -109,7 +109,7 @@ class LoginInput(Input):
 
 
 class MfaVerifyInput(Input):
-    mfa_token = TextOnly(max_length=65_536)
+    mfa_token = TextOnly()
     code = TextOnly(max_length=32, help_text="Of the authenticator, or a recovery code.")
 
 
@@ -126,7 +126,7 @@ class StepUpInput(Input):
 
 
 class RefreshInput(Input):
-    refresh = TextOnly(max_length=65_536)
+    refresh = TextOnly()
 
 
 class PasswordChangeInput(Input):

@@ -55,16 +55,16 @@ def open_challenge(
     return challenge
 
 
-def count_guess(*, challenge_id: uuid.UUID, kind: ChallengeKind, user: User | None = None, at: datetime) -> Challenge:
+def count_guess(*, challenge_id: uuid.UUID, kind: ChallengeKind, user_id: uuid.UUID | None = None, at: datetime) -> Challenge:
     """Spend one of the five tries, before the guess is judged. Never call it inside a transaction: the count has to stay.
 
-    One conditional UPDATE, so fifty parallel guesses spend five tries and no more. With `user` it must be theirs.
+    One conditional UPDATE, so fifty parallel guesses spend five tries and no more. With `user_id` it must be theirs.
 
     Raises: ChallengeOver (missing, expired, used, spent, or somebody else's).
     """
     open_ones = Challenge.objects.filter(pk=challenge_id, kind=kind, consumed_at=None, expires_at__gt=at, tries__lt=CHALLENGE_TRIES)
-    if user is not None:
-        open_ones = open_ones.filter(user=user)
+    if user_id is not None:
+        open_ones = open_ones.filter(user_id=user_id)
     if not open_ones.update(tries=F("tries") + 1):
         raise ChallengeOver
     return Challenge.objects.get(pk=challenge_id)
@@ -75,7 +75,7 @@ def answer_challenge(*, challenge_id: uuid.UUID, kind: ChallengeKind, code: str,
 
     Raises: ChallengeOver, ChallengeCodeWrong (with `tries_left`).
     """
-    challenge = count_guess(challenge_id=challenge_id, kind=kind, user=user, at=at)
+    challenge = count_guess(challenge_id=challenge_id, kind=kind, user_id=user.pk if user else None, at=at)
     if not codes.is_right(challenge, code):
         raise ChallengeCodeWrong(tries_left=CHALLENGE_TRIES - challenge.tries)
     return challenge

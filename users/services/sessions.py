@@ -81,7 +81,9 @@ def verify_mfa(*, mfa_token: str, code: str, peer: str, at: datetime) -> UserDev
     """
     try:
         claims = tokens.read(mfa_token, token_type=tokens.MFA, at=at)
-        challenge = count_guess(challenge_id=claims.session_id, kind=ChallengeKind.MFA_LOGIN, at=at)
+        if claims.generation != tokens.MFA_GENERATION:
+            raise TokenInvalid
+        challenge = count_guess(challenge_id=claims.session_id, kind=ChallengeKind.MFA_LOGIN, user_id=claims.subject_id, at=at)
     except (TokenInvalid, ChallengeOver) as over:
         raise MfaTokenOver from over
     user = User.objects.get(pk=challenge.user_id)
