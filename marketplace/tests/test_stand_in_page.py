@@ -1,13 +1,10 @@
-"""The stand-in's page through the web server, and what purchases tell about a person."""
+"""The stand-in's page through the web server."""
 
 import pytest
 from django.test import Client
 
 from marketplace import payments as gateway
-from marketplace.enums import PurchaseStatus
-from marketplace.models import License, Purchase
-from marketplace.purchase_privacy import PURCHASES
-from marketplace.tests.factories import LicenseFactory, PurchaseFactory, TuneFactory
+from marketplace.tests.factories import TuneFactory
 from marketplace.tests.purchasing import buy, rider_with_bike
 
 pytestmark = pytest.mark.django_db
@@ -51,16 +48,3 @@ def test_an_outage_is_503_and_production_has_no_such_page(relayed, settings):
 
 def test_there_is_no_relay_where_the_stand_in_is_reached_directly(payments):
     assert Client().get("/stand-in/pay/pi_x").status_code == 404
-
-
-def test_erasing_a_person_keeps_the_books_without_vehicle_identities():
-    purchase = PurchaseFactory(vehicle_identity_hashes=["ab"])
-    LicenseFactory(bound=True, purchase__buyer=purchase.buyer, purchase__vehicle_identity_hashes=["cd"])
-
-    told = PURCHASES.erase(purchase.buyer_id)
-
-    assert told["goes"] == {"vehicle identities of purchases": 2, "vehicle identities of licenses": 1}
-    assert not Purchase.objects.exclude(vehicle_identity_hashes=[]).exists()
-    assert not License.objects.exclude(vehicle_identity_hashes=[]).exists()
-    assert PURCHASES.stats(purchase.buyer_id) == {"purchases": 1}
-    assert {row["status"] for row in PURCHASES.export(purchase.buyer_id)["purchases"]} == {PurchaseStatus.PENDING, PurchaseStatus.PAID}
