@@ -18,7 +18,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -229,7 +229,7 @@ def _record(text: bytes) -> bytes:
 
 def _intel_hex(data: bytes) -> Iterator[tuple[int, bytes]]:
     offset, ended = 0, False
-    for line in data.removeprefix(b"\xef\xbb\xbf").splitlines():
+    for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
         text = line.strip()
         if not text:
             continue
@@ -253,7 +253,7 @@ def _intel_hex(data: bytes) -> Iterator[tuple[int, bytes]]:
 def _s_records(data: bytes) -> Iterator[tuple[int, bytes]]:
     widths = {"0": 2, "1": 2, "2": 3, "3": 4, "5": 2, "6": 3, "7": 4, "8": 3, "9": 2}
     ended = False
-    for line in data.removeprefix(b"\xef\xbb\xbf").splitlines():
+    for line in data.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
         text = line.strip()
         if not text:
             continue
@@ -302,6 +302,7 @@ class Verdict:
     code: str
     why: str = ""
     warnings: list[str] = field(default_factory=list)
+    seen_status_version: int = 0  # the highest that is known now, whatever the answer: to be kept for the next question
 
 
 def walk_roots(pinned: Any, later: Iterable[Any]) -> Root:
@@ -526,6 +527,7 @@ def verify_flash(
         if at >= root.expires_at:
             raise Refused("expired_root", "a newer root is needed")
         state = check_status(status, root=root, seen_version=seen_status_version, at=at)
+        seen_status_version = state["version"]
         check_app(state, app_version)
         release_body, released, role = check_release(release, root=root, status=state)
         permit = check_ticket(
@@ -544,8 +546,8 @@ def verify_flash(
         if not has_way_back:
             raise Refused("stock_backup_required", "save the stock image first, or accept that there is none")
     except Refused as refusal:
-        return Verdict(refusal.code, refusal.why)
-    return Verdict("ok")
+        return Verdict(refusal.code, refusal.why, seen_status_version=seen_status_version)
+    return Verdict("ok", seen_status_version=seen_status_version)
 
 
 def verify_restore(
@@ -578,7 +580,8 @@ def verify_restore(
             raise Refused("wrong_ecu", "the image is another ECU's")
         if readout.image_size_bytes not in (None, ticket["image_size_bytes"]):
             raise Refused("wrong_ecu", "the image is not as large as the ECU's")
-        check_identity(readout, ticket["identity"], must_report=False)
+        # What is in the ECU now is no stock image: an identity by it can't be compared, and must not stop the way back.
+        check_identity(replace(readout, stock_image_sha256=None), ticket["identity"], must_report=False)
     except Refused as refusal:
         return Verdict(refusal.code, refusal.why, warnings)
     return Verdict("ok", warnings=warnings)

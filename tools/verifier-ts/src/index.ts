@@ -1,0 +1,8 @@
+/** May this file be flashed, or put back? The check of docs/trust.md. */
+
+export { verifyFlash, type FlashQuestion, type FlashVerdict } from "./flash.js";
+export { verifyRestore, type RestoreQuestion } from "./restore.js";
+export type { Envelope } from "./envelope.js";
+export type { RefusalCode, Verdict, Warning } from "./errors.js";
+export type { Format } from "./image.js";
+export type { Readout } from "./vehicle.js";
