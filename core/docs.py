@@ -5,11 +5,14 @@ from django.http import Http404
 from django.shortcuts import render
 from django.views.decorators.cache import cache_control
 from django.views.decorators.http import require_safe
+from drf_spectacular.views import SpectacularAPIView
 
 from core.problems import problem_type
 
 # ReDoc makes empty <style> elements and fills them by script, adds one fixed sheet, and searches in a worker made of a blob.
 REDOC_STYLES = ["'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='", "'sha256-QMIg+bpjm3JdElJ388KYke01izlUW0UoNOeKjpMxdgc='"]
+
+schema = cache_control(public=True, max_age=300)(SpectacularAPIView.as_view(http_method_names=["get", "head"]))
 
 
 @require_safe

@@ -2,19 +2,18 @@
 
 import re
 import time
-from functools import lru_cache
 
 import structlog
 from csp.middleware import CSPMiddleware
-from csp.utils import build_policy
 from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import DisallowedHost
+from django.http import HttpResponseNotAllowed
 from django.middleware.csrf import CsrfViewMiddleware
 
-from core import metrics
+from core import audit, metrics
 from core.ids import new_id
 from core.problems import problem_response
 
@@ -51,10 +50,11 @@ class RequestIdMiddleware:
             return response
         finally:
             structlog.contextvars.clear_contextvars()
+            audit.act_from_session(None)
 
 
 class ApiProblemMiddleware:
-    """Refuses a host that is not ours before anything else looks at the request."""
+    """Refuses a host that is not ours before anything else looks at the request; a wrong method is a problem everywhere."""
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -64,7 +64,12 @@ class ApiProblemMiddleware:
             request.get_host()
         except DisallowedHost:
             return problem_response(request, "bad_request", detail="This host is not served here.")
-        return self.get_response(request)
+        response = self.get_response(request)
+        if isinstance(response, HttpResponseNotAllowed) and not request.path.startswith("/admin/"):
+            allowed = response.headers["Allow"]
+            response = problem_response(request, "method_not_allowed")
+            response.headers["Allow"] = allowed
+        return response
 
 
 class _AdminPathOnly:
@@ -101,7 +106,7 @@ class AdminMessageMiddleware(_AdminPathOnly, MessageMiddleware):
 
 
 class ContentSecurityMiddleware(CSPMiddleware):
-    """The content security policy, built once for all answers but the admin's and those that ask for their own.
+    """The content security policy of the admin and of pages that ask for their own; the others' is `core.headers`'.
 
     The admin theme's Alpine needs `'unsafe-eval'` and inline styles: there and nowhere else (see the ADR).
     """
@@ -109,14 +114,6 @@ class ContentSecurityMiddleware(CSPMiddleware):
     def process_response(self, request, response):
         if request.path.startswith("/admin/"):
             response._csp_replace = settings.ADMIN_CONTENT_SECURITY_POLICY
-            # without a referrer browsers send `Origin: null` with a form, which the CSRF check refuses
-            response.headers.setdefault("Referrer-Policy", "same-origin")
         elif not any(hasattr(response, name) for name in ("_csp_update", "_csp_replace", "_csp_config")):
-            response.headers.setdefault("Content-Security-Policy", _policy())
             return response
         return super().process_response(request, response)
-
-
-@lru_cache(maxsize=1)
-def _policy() -> str:
-    return build_policy(settings.CONTENT_SECURITY_POLICY["DIRECTIVES"])

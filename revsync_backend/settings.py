@@ -40,8 +40,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[PUBLIC_BASE_URL
 TRUSTED_PROXY_HOPS = env.int("TRUSTED_PROXY_HOPS", default=0)
 
 INSTALLED_APPS = [
-    "unfold",
     "core.apps.CoreConfig",
+    "unfold",
     "users.apps.UsersConfig",
     "tuners.apps.TunersConfig",
     "garage.apps.GarageConfig",
@@ -65,6 +65,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "core.middleware.RequestIdMiddleware",
+    "core.headers.HeadersMiddleware",
     "core.middleware.ApiProblemMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -216,6 +217,7 @@ STATIC_URL = "/static/"
 STATIC_ROOT = Path(env("STATIC_ROOT", default=str(DATA_DIR / "static")))
 WHITENOISE_USE_FINDERS = not IS_PRODUCTION
 WHITENOISE_AUTOREFRESH = False
+WHITENOISE_ALLOW_ALL_ORIGINS = False  # our pages load them from here; CORS is CORS_ALLOWED_ORIGINS' affair
 
 # Payments
 STRIPE_API_BASE = env("STRIPE_API_BASE", default="https://api.stripe.com")
@@ -267,6 +269,9 @@ SILENCED_SYSTEM_CHECKS = [
 CORS_ALLOWED_ORIGINS = env.list("CORS_ALLOWED_ORIGINS", default=[])
 if CORS_ALLOWED_ORIGINS:  # without one, no browser's preflight is answered and nobody pays for the look
     MIDDLEWARE.insert(MIDDLEWARE.index("core.middleware.ContentSecurityMiddleware") + 1, "corsheaders.middleware.CorsMiddleware")
+CORS_ALLOW_HEADERS = ["Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "X-Request-ID"]
+CORS_ALLOW_METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE"]
+CORS_URLS_REGEX = r"^/api/"
 CORS_EXPOSE_HEADERS = ["ETag", "X-Request-ID", "Retry-After", "RateLimit", "RateLimit-Policy", "Idempotency-Replayed"]
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {
