@@ -9,9 +9,10 @@ from django.http import HttpRequest
 from django_tasks_db.models import DBTaskResult
 
 from core import clock
-from core.admin_base import Decision, ReadOnlyAdmin, link_to_person, mark, size
+from core.admin_base import Decision, ReadOnlyAdmin, mark, size
 from core.admin_site import Queue, site
-from core.models import AuditEvent, IdempotencyRecord, LimitCounter
+from core.audit import admin as audit_admin  # noqa: F401  (registers the audit log)
+from core.models import IdempotencyRecord, LimitCounter
 from core.tasks.models import DeadTask, ScheduleEntry, TaskWorker
 from core.tasks.selectors import get_queue_summary
 from core.tasks.services import dismiss_dead_task, retry_dead_task
@@ -23,22 +24,11 @@ UPLOAD_KINDS = {UploadState.READY: "good", UploadState.REFUSED: "bad", UploadSta
 TASK_KINDS = {"SUCCESSFUL": "good", "FAILED": "bad", "RUNNING": "warn"}
 
 
-@admin.register(AuditEvent, site=site)
-class AuditEventAdmin(ReadOnlyAdmin):
-    icon, rank = "history", 10
-    list_display = ("at", "act", "actor", "subject_id", "reason")
-    search_fields = ("act", "reason")
-    search_help_text = "An actor's, subject's or session's id, an act, or words of a reason."
-
-    @admin.display(description="Actor")
-    def actor(self, event: AuditEvent) -> Any:
-        return link_to_person(event.actor_id)
-
-
 @admin.register(Upload, site=site)
 class UploadAdmin(ReadOnlyAdmin):
     icon, rank = "upload_file", 20
-    list_display = ("created_at", "purpose", "coloured_state", "name", "readable_size", "owner", "used_at")
+    list_display = ("created_at", "purpose", "coloured_state", "name", "readable_size", "owner_id", "used_at")
+    linked = {"owner_id": settings.AUTH_USER_MODEL}
     list_filter = ("state", "purpose")
     search_fields = ("name",)
     ordering = ("-created_at", "-pk")
@@ -50,10 +40,6 @@ class UploadAdmin(ReadOnlyAdmin):
     @admin.display(description="Size", ordering="size_bytes")
     def readable_size(self, upload: Upload) -> str:
         return size(upload.size_bytes)
-
-    @admin.display(description="Owner")
-    def owner(self, upload: Upload) -> Any:
-        return link_to_person(upload.owner_id)
 
 
 class _TaskAdmin(ReadOnlyAdmin):
@@ -140,14 +126,11 @@ class LimitCounterAdmin(ReadOnlyAdmin):
 @admin.register(IdempotencyRecord, site=site)
 class IdempotencyRecordAdmin(ReadOnlyAdmin):
     icon, rank = "fingerprint", 80
-    list_display = ("operation", "actor", "resource_id", "expires_at")
+    list_display = ("operation", "actor_id", "resource_id", "expires_at")
+    linked = {"actor_id": settings.AUTH_USER_MODEL}
     search_fields = ("operation",)
     concealed = ("key",)
     ordering = ("-expires_at", "-pk")
-
-    @admin.display(description="Actor")
-    def actor(self, record: IdempotencyRecord) -> Any:
-        return link_to_person(record.actor_id)
 
 
 def _no_scanner() -> str | None:

@@ -5,13 +5,14 @@ else the service takes), calls the service, and shows a refusal as a message. No
 """
 
 import uuid
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from django import forms
+from django.apps import apps
 from django.contrib import messages
-from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import models
@@ -20,13 +21,14 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils.functional import cached_property
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from core import clock
-from core.admin_site import RevSyncAdminSite, row_url
+from core.admin_site import RevSyncAdminSite, list_url, row_url
 from core.exceptions import DomainError
 from core.fields import EncryptedTextField
 
@@ -89,7 +91,8 @@ class ReadOnlyAdmin(ModelAdmin):
     """Rows that staff read: nothing is added, changed or deleted here.
 
     Lists name their columns, filters and joined relations; detail pages show every column that has a value but those in
-    `concealed` and any that is encrypted or binary. A search for an id finds the row by each of its id columns, through the indexes.
+    `concealed` and any that is encrypted or binary. Columns in `linked` are shown as a link with the other row's name, read
+    for a whole page at once. A search for an id finds the row by each of its id columns, through the indexes.
     """
 
     icon: ClassVar[str] = "table_rows"
@@ -101,6 +104,7 @@ class ReadOnlyAdmin(ModelAdmin):
     plural: ClassVar[str] = ""  # the model's name in the sidebar, where its own does not read well
     panels_first: ClassVar[bool] = False  # for pages that are there to be decided on: what to look at comes first
     search_fields: ClassVar[Sequence[str]] = ("pk",)
+    linked: ClassVar[Mapping[str, str]] = {}  # columns that hold the id of a row of another model, without a foreign key
     hash_lookups: ClassVar[Sequence[str]] = ()  # where a SHA-256 is looked for; the row's own columns when empty
     search_help_text = "Any id of the row, or words."
     actions = None
@@ -132,15 +136,39 @@ class ReadOnlyAdmin(ModelAdmin):
 
     # Reading
 
-    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._link_columns = {column: _link_column(self, column) for column in self.linked}
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [self._link_columns.get(name, name) for name in super().get_list_display(request)]
+
+    def get_changelist_instance(self, request: HttpRequest) -> Any:
+        changelist = super().get_changelist_instance(request)
+        if self.linked:
+            changelist.result_list = list(changelist.result_list)
+            self.find_linked(changelist.result_list)
+        return changelist
+
+    def find_linked(self, rows: Sequence[Any]) -> None:
+        """Hang on each row what its linked columns point to, by id. One query for each model."""
+        ids: dict[str, set[Any]] = defaultdict(set)
+        for column, label in self.linked.items():
+            ids[label] |= {getattr(row, column) for row in rows} - {None}
+        found = {label: apps.get_model(label)._default_manager.in_bulk(wanted) for label, wanted in ids.items()}
+        for row in rows:
+            row.linked_rows = {column: found[label].get(getattr(row, column)) for column, label in self.linked.items()}
+
+    def get_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         """What the row has; columns without a value are left out, housekeeping comes last."""
         columns = self._readable_columns()
         if obj is not None:
             columns = [name for name in columns if getattr(obj, obj._meta.get_field(name).attname) not in EMPTY]
         last = [name for name in columns if name in HOUSEKEEPING]
-        return [*self.computed, *(name for name in columns if name not in HOUSEKEEPING), *last]
+        columns = [*(name for name in columns if name not in HOUSEKEEPING), *last]
+        return [*self.computed, *(self._link_columns.get(name, name) for name in columns)]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[str]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Model | None = None) -> list[Any]:
         return self.get_fields(request, obj)
 
     def _readable_columns(self) -> list[str]:
@@ -274,11 +302,27 @@ def size(number: int | None) -> str:
     return f"{number / 1024 / 1024:.1f} MiB" if number >= 1024 * 1024 else f"{number / 1024:.1f} KiB" if number >= 1024 else f"{number} B"
 
 
-def link_to_person(user_id: uuid.UUID | None) -> SafeString | str:
-    """A link to an account by its id alone, without reading it; "system" for nobody."""
-    if user_id is None:
-        return "system"
-    meta = get_user_model()._meta
-    return format_html(
-        '<a class="revsync-link" href="{}">{}</a>', reverse(f"admin:{meta.app_label}_{meta.model_name}_change", args=[user_id]), user_id
-    )
+def links_about(row: Model, site: RevSyncAdminSite) -> SafeString:
+    """Where else the admin has rows that name this one: links to the lists, searched by its id."""
+    found = {}
+    for admin in site._registry.values():
+        pointers = [column for column in admin.model._meta.concrete_fields if isinstance(column, models.ForeignKey)]
+        if any(column.related_model is type(row) for column in pointers) or row._meta.label in admin.linked.values():
+            found[capfirst(admin.plural or admin.model._meta.verbose_name_plural)] = f"{list_url(admin.model)}?q={row.pk}"
+    return format_html_join(SafeString(" · "), '<a class="revsync-link" href="{1}">{0}</a>', sorted(found.items()))
+
+
+def _link_column(admin: ReadOnlyAdmin, column: str) -> Callable[[Any], SafeString | str]:
+    """What stands in a list or on a page for a column that holds another row's id."""
+
+    def show(row: Any) -> SafeString | str:
+        if not hasattr(row, "linked_rows"):
+            admin.find_linked([row])
+        other, wanted = row.linked_rows[column], getattr(row, column)
+        if other is None:
+            return "–" if wanted is None else str(wanted)
+        return link_to(other)
+
+    show.__name__ = column.removesuffix("_id")
+    show.short_description = show.__name__.replace("_", " ").capitalize()  # type: ignore[attr-defined]
+    return show

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from core.admin_base import Panel, ReadOnlyAdmin, link_to, link_to_person, mark, short_hash, size
+from core.admin_base import Panel, ReadOnlyAdmin, link_to, mark, short_hash, size
 from core.admin_site import site
 from core.crypto import keyed_hash
 from garage import vin
@@ -110,7 +110,7 @@ class VehicleModAdmin(_OfVehicleAdmin):
 class EcuReadoutAdmin(_OfVehicleAdmin):
     """The serial is encrypted and not shown."""
 
-    icon, rank, plural = "memory", 30, "ECU read-outs"
+    icon, rank = "memory", 30
     list_display = ("read_at", "vehicle_link", "hardware_number", "calibration_id", "image_size")
     search_fields = ("hardware_number", "calibration_id")
     ordering = ("-received_at", "-pk")
@@ -136,14 +136,15 @@ class StockFileAdmin(_OfVehicleAdmin):
 
 @admin.register(NoReadBackConsent, site=site)
 class NoReadBackConsentAdmin(_OfVehicleAdmin):
-    icon, rank, plural = "gavel", 50, "No-read-back consents"
+    icon, rank = "gavel", 50
     list_display = ("accepted_at", "vehicle_link", "hardware_number", "text_version", "person")
+    list_select_related = ("vehicle", "given_by")
     search_fields = ("hardware_number", "text_version")
     ordering = ("-accepted_at", "-pk")
 
     @admin.display(description="Given by")
     def person(self, consent: NoReadBackConsent) -> Any:
-        return link_to_person(consent.given_by_id)
+        return link_to(consent.given_by, consent.given_by.display_name)
 
 
 @admin.register(VehicleTransfer, site=site)

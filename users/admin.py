@@ -7,7 +7,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from core import clock
-from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, mark
+from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, links_about, mark
 from core.admin_site import site
 from core.models import AuditEvent
 from users import services
@@ -93,6 +93,7 @@ class UserAdmin(ReadOnlyAdmin):
         sessions = UserDevice.objects.filter(user=row).order_by("-last_seen_at")[:20]
         events = AuditEvent.objects.filter(subject_id=row.pk).order_by("-pk")[:20]
         return [
+            Panel("Elsewhere", ("Lists of what names this person",), [(links_about(row, site),)]),
             Panel(
                 "Sessions",
                 ("Device", "State", "Last seen", "App"),

@@ -34,6 +34,9 @@ class ScheduleEntry(models.Model):
     slot_at = models.DateTimeField(null=True)
     task_id = models.UUIDField(null=True)
 
+    class Meta:
+        verbose_name_plural = "schedule entries"
+
     def __str__(self) -> str:
         return self.name
 

@@ -70,6 +70,7 @@ class NoReadBackConsent(models.Model):
     accepted_at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "no-read-back consent"
         constraints = [
             models.UniqueConstraint(
                 name="no_read_back_consent_once",  # a repeated request is the same word, not a second one

@@ -143,7 +143,7 @@ class Vehicle(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.make} {self.model} {self.year} ({self.id})"
+        return f"{self.make} {self.model} {self.year}"
 
     @property
     def catalog_status(self) -> str:
@@ -193,6 +193,7 @@ class EcuReadout(models.Model):
     received_at = models.DateTimeField()
 
     class Meta:
+        verbose_name = "ECU read-out"
         constraints = [
             models.CheckConstraint(
                 name="ecu_readout_serial_iff_hash",

@@ -1,13 +1,16 @@
 """Purchases, licenses, payments and the books: read only."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
 
 from core.admin_base import Panel, ReadOnlyAdmin, link_to, mark
 from core.admin_site import site
+from garage.models import Vehicle
 from marketplace.enums import LicenseState, PurchaseStatus, WebhookEventStatus
 from marketplace.models import LedgerEntry, LedgerSet, License, PaymentAttempt, Purchase, WebhookEvent
+from marketplace.money import amount_text
 
 PURCHASE_KINDS = {
     PurchaseStatus.PAID: "good",
@@ -16,6 +19,12 @@ PURCHASE_KINDS = {
     PurchaseStatus.CHARGED_BACK: "bad",
 }
 LICENSE_KINDS = {LicenseState.BOUND: "good", LicenseState.RESERVED: "warn", LicenseState.SUSPENDED: "bad", LicenseState.REVOKED: "bad"}
+
+
+def _vehicle(vehicle_id: UUID | None) -> Any:
+    """A link to a vehicle that the garage may not have any more."""
+    vehicle = Vehicle.objects.filter(pk=vehicle_id).first() if vehicle_id else None
+    return link_to(vehicle) if vehicle is not None else vehicle_id or "–"
 
 
 @admin.register(Purchase, site=site)
@@ -28,6 +37,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
     search_help_text = "A number, an id, a title, a tuner or the buyer."
     ordering = ("-created_at", "-pk")
     concealed = ("vehicle_identity_hashes",)
+    linked = {"vehicle_id": "garage.Vehicle", "tune_version_id": "marketplace.TuneVersion"}
 
     @admin.display(description="Status", ordering="status")
     def coloured_status(self, row: Purchase) -> Any:
@@ -37,9 +47,9 @@ class PurchaseAdmin(ReadOnlyAdmin):
     def buyer_link(self, row: Purchase) -> Any:
         return link_to(row.buyer, row.buyer.display_name)
 
-    @admin.display(description="Amount (minor units)", ordering="amount_minor")
+    @admin.display(description="Amount", ordering="amount_minor")
     def amount(self, row: Purchase) -> str:
-        return f"{row.amount_minor} {row.currency}"
+        return amount_text(row.amount_minor, row.currency)
 
     def panels(self, request: Any, row: Purchase) -> list[Panel]:
         return [
@@ -47,7 +57,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
                 "License",
                 ("State", "Vehicle", "Reserved until", "Bound"),
                 [
-                    (link_to(each, each.get_state_display()), each.vehicle_id or "–", each.reserved_until or "–", each.bound_at or "–")
+                    (link_to(each, each.get_state_display()), _vehicle(each.vehicle_id), each.reserved_until or "–", each.bound_at or "–")
                     for each in License.objects.filter(purchase=row)
                 ],
             ),
@@ -74,9 +84,9 @@ class PurchaseAdmin(ReadOnlyAdmin):
             ),
             Panel(
                 "Books",
-                ("When", "Account", "Amount (minor units)"),
+                ("When", "Account", "Amount"),
                 [
-                    (each.at, each.get_account_display(), f"{each.amount_minor} {each.currency}")
+                    (each.at, each.get_account_display(), amount_text(each.amount_minor, each.currency))
                     for each in row.ledger_entries.order_by("pk")
                 ],
             ),
@@ -87,6 +97,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
 class LicenseAdmin(ReadOnlyAdmin):
     icon, rank = "key", 55
     list_display = ("created_at", "coloured_state", "holder_link", "tune_link", "vehicle_id", "bound_at")
+    linked = {"vehicle_id": "garage.Vehicle"}
     list_filter = ("state",)
     list_select_related = ("holder", "tune")
     search_fields = ("purchase__number", "holder__email", "holder__display_name", "tune__title")
@@ -137,11 +148,15 @@ class WebhookEventAdmin(ReadOnlyAdmin):
 @admin.register(LedgerSet, site=site)
 class LedgerSetAdmin(ReadOnlyAdmin):
     icon, rank = "receipt_long", 70
-    list_display = ("at", "cause", "purchase_link", "currency", "tax_minor")
+    list_display = ("at", "cause", "purchase_link", "currency", "tax")
     list_filter = ("cause", "currency")
     list_select_related = ("purchase",)
     search_fields = ("purchase__number",)
     ordering = ("-at", "-pk")
+
+    @admin.display(description="Tax in it", ordering="tax_minor")
+    def tax(self, row: LedgerSet) -> str:
+        return amount_text(row.tax_minor, row.currency)
 
     @admin.display(description="Purchase")
     def purchase_link(self, row: LedgerSet) -> Any:
@@ -152,9 +167,14 @@ class LedgerSetAdmin(ReadOnlyAdmin):
         return [
             Panel(
                 "Entries",
-                ("Account", "Tuner", "Amount (minor units)", "Available"),
+                ("Account", "Tuner", "Amount", "Available"),
                 [
-                    (each.get_account_display(), link_to(each.tuner), f"{each.amount_minor} {each.currency}", each.available_at or "–")
+                    (
+                        each.get_account_display(),
+                        link_to(each.tuner),
+                        amount_text(each.amount_minor, each.currency),
+                        each.available_at or "–",
+                    )
                     for each in entries
                 ],
                 note="They sum up to zero.",
@@ -164,12 +184,20 @@ class LedgerSetAdmin(ReadOnlyAdmin):
 
 @admin.register(LedgerEntry, site=site)
 class LedgerEntryAdmin(ReadOnlyAdmin):
-    icon, rank, plural = "account_balance", 75, "Ledger entries"
-    list_display = ("at", "account", "amount_minor", "currency", "tuner_link", "available_at")
+    icon, rank = "account_balance", 75
+    list_display = ("at", "account", "amount", "tuner_link", "purchase_link", "available_at")
     list_filter = ("account", "currency")
-    list_select_related = ("tuner",)
+    list_select_related = ("tuner", "purchase")
     search_fields = ("tuner__business_name", "purchase__number")
     ordering = ("-at", "-pk")
+
+    @admin.display(description="Amount", ordering="amount_minor")
+    def amount(self, row: LedgerEntry) -> str:
+        return amount_text(row.amount_minor, row.currency)
+
+    @admin.display(description="Purchase")
+    def purchase_link(self, row: LedgerEntry) -> Any:
+        return link_to(row.purchase, row.purchase.number) if row.purchase else "–"
 
     @admin.display(description="Tuner")
     def tuner_link(self, row: LedgerEntry) -> Any:

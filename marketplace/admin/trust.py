@@ -4,7 +4,8 @@ from typing import Any
 
 from django.contrib import admin
 
-from core.admin_base import ReadOnlyAdmin, link_to, link_to_person, mark, short_hash
+from core import clock
+from core.admin_base import ReadOnlyAdmin, link_to, mark, short_hash
 from core.admin_site import site
 from marketplace.enums import DownloadOutcome, FlashOutcome
 from marketplace.models import (
@@ -71,7 +72,8 @@ class DownloadAdmin(_OfVersionAdmin):
     icon, rank = "download", 80
     list_display = ("created_at", "kind", "coloured_outcome", "code", "of_version", "purchase_link", "person")
     list_filter = ("outcome", "kind", "code")
-    list_select_related = ("version__tune", "purchase")
+    list_select_related = ("version__tune", "purchase", "buyer")
+    linked = {"vehicle_id": "garage.Vehicle"}
     search_fields = ("purchase__number", "code")
     ordering = ("-pk",)
 
@@ -85,22 +87,36 @@ class DownloadAdmin(_OfVersionAdmin):
 
     @admin.display(description="Buyer")
     def person(self, row: Download) -> Any:
-        return link_to_person(row.buyer_id)
+        return link_to(row.buyer, row.buyer.display_name)
 
 
 @admin.register(FlashTicket, site=site)
 class FlashTicketAdmin(_OfVersionAdmin):
     icon, rank = "confirmation_number", 85
-    list_display = ("issued_at", "of_version", "channel", "vehicle_id", "reserves", "expires_at", "reported_at", "expired_unreported_at")
+    list_display = ("issued_at", "of_version", "holder_link", "vehicle_id", "state", "expires_at", "reported_at")
+    list_select_related = ("version__tune", "holder")
+    linked = {"vehicle_id": "garage.Vehicle"}
     list_filter = ("channel", "reserves", ("expired_unreported_at", admin.EmptyFieldListFilter))
     search_fields = ("version__tune__title", "purchase__number")
     ordering = ("-issued_at", "-pk")
+
+    @admin.display(description="Holder")
+    def holder_link(self, row: FlashTicket) -> Any:
+        return link_to(row.holder, row.holder.display_name)
+
+    @admin.display(description="State")
+    def state(self, row: FlashTicket) -> Any:
+        if row.reported_at:
+            return mark("Reported", "good")
+        return mark("Unreported", "bad") if row.expires_at <= clock.now() else mark("Open", "warn")
 
 
 @admin.register(Flash, site=site)
 class FlashAdmin(_OfVersionAdmin):
     icon, rank = "bolt", 90
-    list_display = ("received_at", "coloured_outcome", "of_version", "vehicle_id", "license_state", "counts_as_hard_failure", "person")
+    list_display = ("received_at", "coloured_outcome", "of_version", "vehicle_id", "license_state", "hard", "person")
+    list_select_related = ("version__tune", "reporter")
+    linked = {"vehicle_id": "garage.Vehicle"}
     list_filter = ("outcome", "counts_as_hard_failure", "bound_elsewhere")
     search_fields = ("version__tune__title", "app_version")
     ordering = ("-received_at", "-pk")
@@ -109,9 +125,13 @@ class FlashAdmin(_OfVersionAdmin):
     def coloured_outcome(self, row: Flash) -> Any:
         return mark(row.get_outcome_display(), FLASH_KINDS.get(FlashOutcome(row.outcome), "neutral"))
 
+    @admin.display(description="Hard failure", ordering="counts_as_hard_failure")
+    def hard(self, row: Flash) -> Any:
+        return mark("Counts", "bad") if row.counts_as_hard_failure else "–"
+
     @admin.display(description="Reporter")
     def person(self, row: Flash) -> Any:
-        return link_to_person(row.reporter_id)
+        return link_to(row.reporter, row.reporter.display_name)
 
 
 @admin.register(GrantedPurchase, site=site)
@@ -142,16 +162,20 @@ class StatusDocumentAdmin(ReadOnlyAdmin):
 @admin.register(StoredFileCheck, site=site)
 class StoredFileCheckAdmin(ReadOnlyAdmin):
     icon, rank = "fingerprint", 105
-    list_display = ("storage_key", "etag", "modified_at", "checked_at")
+    list_display = ("short_key", "etag", "modified_at", "checked_at")
     search_fields = ("storage_key",)
     ordering = ("-checked_at", "-pk")
+
+    @admin.display(description="Stored file", ordering="storage_key")
+    def short_key(self, row: StoredFileCheck) -> Any:
+        return short_hash(row.storage_key.rsplit("/", 1)[-1])
 
 
 @admin.register(StopAcknowledgement, site=site)
 class StopAcknowledgementAdmin(ReadOnlyAdmin):
     icon, rank = "done_all", 26
     list_display = ("acknowledged_at", "stop_link", "person")
-    list_select_related = ("stop",)
+    list_select_related = ("stop__version__tune", "user")
     search_fields = ("stop__reason",)
     ordering = ("-acknowledged_at", "-pk")
 
@@ -161,7 +185,7 @@ class StopAcknowledgementAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Person")
     def person(self, row: StopAcknowledgement) -> Any:
-        return link_to_person(row.user_id)
+        return link_to(row.user, row.user.display_name)
 
 
 @admin.register(AppVersionBlock, site=site)

@@ -14,11 +14,12 @@ from django.utils.safestring import SafeString
 from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
 
 from core import clock
-from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, link_to_person, mark, short_hash, size
+from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, mark, short_hash, size
 from core.admin_site import Queue, site
 from marketplace.enums import ReviewReason, StopSeverity, TuneStatus, TuneSuspensionReason, VersionStatus
 from marketplace.exceptions import VersionNotFound
 from marketplace.models import Favorite, Fitment, Tune, TuneFile, TuneVersion
+from marketplace.money import amount_text
 from marketplace.selectors import review_sheet
 from marketplace.services import evidence, moderation, review, stops
 from users.services import verify_second_factor
@@ -355,7 +356,7 @@ class TuneAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Price", ordering="price_minor")
     def price(self, row: Tune) -> str:
-        return "free" if row.is_free else f"{row.price_minor} {row.currency} minor"
+        return "free" if row.is_free else amount_text(row.price_minor, row.currency)
 
     def panels(self, request: HttpRequest, row: Tune) -> list[Panel]:
         versions = row.versions.order_by("-version_order")
@@ -418,7 +419,7 @@ class FitmentAdmin(ReadOnlyAdmin):
 class FavoriteAdmin(ReadOnlyAdmin):
     icon, rank = "favorite", 90
     list_display = ("created_at", "of_tune", "person")
-    list_select_related = ("tune",)
+    list_select_related = ("tune", "user")
     search_fields = ("tune__title",)
     ordering = ("-created_at", "-pk")
 
@@ -431,7 +432,7 @@ class FavoriteAdmin(ReadOnlyAdmin):
 
     @admin.display(description="Person")
     def person(self, row: Favorite) -> Any:
-        return link_to_person(row.user_id)
+        return link_to(row.user, row.user.display_name)
 
 
 site.add_queue(

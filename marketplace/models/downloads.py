@@ -54,7 +54,7 @@ class Download(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.outcome} {self.code}".strip()
+        return f"{self.get_kind_display()}: {self.get_outcome_display().lower()} {self.code}".strip()
 
 
 class GrantedPurchase(models.Model):
@@ -67,7 +67,7 @@ class GrantedPurchase(models.Model):
     granted_at = models.DateTimeField()
 
     def __str__(self) -> str:
-        return f"first grant of {self.purchase_id}"
+        return f"first grant of {self.purchase}"
 
 
 class FlashTicket(models.Model):
@@ -120,7 +120,7 @@ class FlashTicket(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"ticket {self.id}"
+        return f"ticket of {self.issued_at:%Y-%m-%d %H:%M}"
 
 
 class Flash(models.Model):
@@ -164,4 +164,4 @@ class Flash(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.outcome} ({self.id})"
+        return f"{self.get_outcome_display()} at {self.flashed_at:%Y-%m-%d %H:%M}"

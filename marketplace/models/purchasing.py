@@ -235,7 +235,7 @@ class License(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"license {self.id} ({self.state})"
+        return f"license of {self.purchase.number} ({self.state})"
 
 
 class PaymentAttempt(models.Model):
@@ -386,6 +386,7 @@ class LedgerEntry(models.Model):
     available_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
+        verbose_name_plural = "ledger entries"
         constraints = [
             models.CheckConstraint(name="ledgerentry_account_known", condition=Q(account__in=LedgerAccount.values)),
             models.CheckConstraint(name="ledgerentry_moves_something", condition=~Q(amount_minor=0)),

@@ -49,7 +49,7 @@ class Release(models.Model):
         indexes = [models.Index(name="release_by_payload", fields=["payload_sha256"])]
 
     def __str__(self) -> str:
-        return f"{self.channel} release of {self.file_id}"
+        return f"{self.channel} release {self.release_counter} of {self.file}"
 
 
 class VersionStop(models.Model):
@@ -127,7 +127,7 @@ class VersionStop(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.kind} of {self.version_id}"
+        return f"{self.get_kind_display()} of {self.version}"
 
     @property
     def is_open(self) -> bool:

@@ -139,7 +139,7 @@ class TuneVersion(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.version} ({self.status})"
+        return f"{self.tune.title} {self.version} ({self.status})"
 
     @property
     def was_published(self) -> bool:
