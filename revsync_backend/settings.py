@@ -42,6 +42,7 @@ TRUSTED_PROXY_HOPS = env.int("TRUSTED_PROXY_HOPS", default=0)
 INSTALLED_APPS = [
     "core.apps.CoreConfig",
     "unfold",
+    "unfold.contrib.filters",
     "users.apps.UsersConfig",
     "tuners.apps.TunersConfig",
     "garage.apps.GarageConfig",
