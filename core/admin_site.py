@@ -6,6 +6,7 @@ e-mail, password and a code of the second factor: the form is named in settings,
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import wraps
 from typing import Any
 from urllib.parse import urlencode
 
@@ -17,7 +18,10 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, reverse
 from django.utils.module_loading import autodiscover_modules
+from django.utils.text import capfirst
 from unfold.sites import UnfoldAdminSite
+
+from core import admin_session
 
 COUNTED_AT_MOST = 1_000
 APP_ORDER = ("marketplace", "tuners", "garage", "users", "core")
@@ -90,6 +94,18 @@ class RevSyncAdminSite(UnfoldAdminSite):
     def get_urls(self) -> list[URLPattern | URLResolver]:
         return [url for url in super().get_urls() if getattr(url, "name", None) not in DROPPED_URLS]
 
+    def admin_view(self, view: Callable[..., HttpResponse], cacheable: bool = False) -> Callable[..., HttpResponse]:
+        """Every page but the sign-in; what it does is audited as done from this sign-in's cookie."""
+        checked = super().admin_view(view, cacheable)
+
+        @wraps(view)
+        def from_session(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if self.has_permission(request):
+                admin_session.act_from_cookie(request)
+            return checked(request, *args, **kwargs)
+
+        return from_session
+
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Refused log-ins are told by their status as well: 403, or 429 with `Retry-After`."""
         response = super().login(request, extra_context)
@@ -148,7 +164,7 @@ class RevSyncAdminSite(UnfoldAdminSite):
 
 
 def _title(admin: Any) -> str:
-    return admin.plural or str(admin.model._meta.verbose_name_plural).capitalize()
+    return admin.plural or capfirst(admin.model._meta.verbose_name_plural)
 
 
 def _rank(admin: Any) -> tuple[int, str]:

@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connection
 from rest_framework.authentication import BaseAuthentication
 
-from core import clock, tokens
+from core import audit, clock, tokens
 from core.peer import peer_address, storable_address
 from core.tokens import Claims, TokenInvalid
 
@@ -83,7 +83,9 @@ class SessionTokenAuthentication(BaseAuthentication):
         scheme, _, token = header.partition(" ")
         if scheme.lower() != "bearer":
             raise TokenInvalid("Send the access token as a bearer token.")
-        return authenticate_token(token.strip(), at=clock.now(), peer=peer_address(request))
+        user, session = authenticate_token(token.strip(), at=clock.now(), peer=peer_address(request))
+        audit.act_from_session(session.pk)  # forgotten when the request ends
+        return user, session
 
     def authenticate_header(self, request):
         """What a 401 asks for."""

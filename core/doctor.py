@@ -25,6 +25,7 @@ from django.db import DatabaseError, InterfaceError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from core import clock, rls, settings_check, signing, storage
+from core.audit.sealing import get_chain_state
 from core.exceptions import DomainError, ServiceUnavailable
 from core.tasks.selectors import get_queue_summary
 from core.uploads import scanner
@@ -258,6 +259,20 @@ def check_queue() -> Iterator[Finding]:
         yield warn(f"{summary.dead} tasks have given up", "look at Dead tasks in the admin, and retry them there")
 
 
+def check_audit() -> Iterator[Finding]:
+    try:
+        state = get_chain_state()
+    except (DatabaseError, InterfaceError):
+        yield wrong("it can't be read", "see database")
+        return
+    complaints = state.complaints(at=clock.now())
+    for what, remedy in complaints:
+        yield warn(what, remedy)
+    if not complaints:
+        copied = f"{state.copied_at:%Y-%m-%d %H:%M} UTC" if state.copied_at else "not yet"
+        yield ok(f"{state.seals} seals, head copied {copied}; `manage.py audit_verify` proves them")
+
+
 def check_cache() -> Iterator[Finding]:
     try:
         cache.set("doctor", "here", 10)
@@ -317,6 +332,7 @@ _checks: dict[str, Check] = {
     "scanner": check_scanner,
     "signing": check_signing,
     "queue": check_queue,
+    "audit log": check_audit,
     "cache": check_cache,
     "files": check_files,
 }

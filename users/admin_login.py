@@ -7,8 +7,9 @@ from django.contrib.auth.forms import AuthenticationForm
 from django.http import HttpRequest
 from unfold.widgets import BASE_INPUT_CLASSES
 
-from core import clock
+from core import admin_session, audit, clock
 from core.exceptions import RateLimited
+from core.ids import new_id
 from core.peer import peer_address
 from users.exceptions import InvalidCredentials
 from users.models import User
@@ -46,6 +47,8 @@ class AdminLoginForm(AuthenticationForm):
         if self.errors or self.request is None:
             raise forms.ValidationError(REFUSED, code="refused")
         try:
+            session_id = new_id()
+            audit.act_from_session(session_id)
             self.user_cache: User | None = log_in_staff(
                 email=normalise_email(given["username"]) or "",
                 password=given["password"],
@@ -59,4 +62,5 @@ class AdminLoginForm(AuthenticationForm):
             self.retry_after_seconds = refusal.retry_after_seconds
             minutes = -(-refusal.retry_after_seconds // 60)
             raise forms.ValidationError(f"Too many tries. Wait {minutes} min.", code="rate_limited") from refusal
+        admin_session.keep(self.request, session_id)
         return given

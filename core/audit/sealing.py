@@ -18,6 +18,7 @@ from core.audit.rows import COLUMNS, ENTRY_BYTES, Entry, Seal, entries_in, entry
 from core.models import AuditHeadCopy, AuditSeal
 
 BATCH_ROWS = 1_000
+SEALED_WITHIN, COPIED_WITHIN = timedelta(minutes=15), timedelta(hours=2)  # twice and more what the schedule takes
 
 _FINISHED_ROWS = f"""
 SELECT {COLUMNS} FROM core_auditevent
@@ -98,13 +99,18 @@ class ChainState:
     oldest_unsealed_at: datetime | None  # when the first row that no link holds was written
     counter_is_behind: bool  # the database was restored into a server that counts transactions from the beginning
 
-    def copy_is_late(self, *, at: datetime, allowed: timedelta) -> bool:
-        """Whether a link waits for its copy for longer than that."""
-        return self.oldest_uncopied_at is not None and at - self.oldest_uncopied_at > allowed
-
-    def sealing_is_late(self, *, at: datetime, allowed: timedelta) -> bool:
-        """Whether a row waits to be sealed for longer than that."""
-        return self.oldest_unsealed_at is not None and at - self.oldest_unsealed_at > allowed
+    def complaints(self, *, at: datetime) -> list[tuple[str, str]]:
+        """What stands still, and what to do about it."""
+        found = []
+        if self.counter_is_behind:
+            found.append(
+                ("The audit log was restored into a server that counts transactions anew", "run `manage.py migrate`, which lets it go on")
+            )
+        if self.oldest_unsealed_at is not None and at - self.oldest_unsealed_at > SEALED_WITHIN:
+            found.append(("A row of the audit log waits to be sealed for more than 15 minutes", "look for a transaction that does not end"))
+        if self.oldest_uncopied_at is not None and at - self.oldest_uncopied_at > COPIED_WITHIN:
+            found.append(("The head of the audit chain was not copied for more than two hours", "look at the storage and at Dead tasks"))
+        return found
 
 
 def get_chain_state() -> ChainState:

@@ -189,8 +189,7 @@ class TestState:
         state = sealing.get_chain_state()
 
         assert (state.seals, state.sealed_at, state.copied_number, state.copied_at) == (0, None, 0, None)
-        assert not state.copy_is_late(at=NOW, allowed=timedelta(0)) and not state.sealing_is_late(at=NOW, allowed=timedelta(0))
-        assert not state.counter_is_behind
+        assert state.complaints(at=NOW) == []
 
     def test_tells_since_when_something_waits(self, log):
         log.sealed(2)
@@ -198,10 +197,10 @@ class TestState:
 
         state = sealing.get_chain_state()
 
-        later = NOW + timedelta(hours=2, seconds=1)
         assert (state.seals, state.sealed_at, state.oldest_uncopied_at, state.oldest_unsealed_at) == (1, NOW, NOW, NOW)
-        assert state.copy_is_late(at=later, allowed=timedelta(hours=2)) and not state.copy_is_late(at=NOW, allowed=timedelta(hours=2))
-        assert state.sealing_is_late(at=later, allowed=timedelta(minutes=15))
+        assert state.complaints(at=NOW + timedelta(minutes=15)) == []
+        assert [what.split(" waits")[0] for what, _ in state.complaints(at=NOW + timedelta(minutes=16))] == ["A row of the audit log"]
+        assert len(state.complaints(at=NOW + timedelta(hours=2, seconds=1))) == 2
 
     def test_of_a_log_that_is_copied(self, log):
         log.sealed(1)
@@ -228,7 +227,10 @@ class TestRestoredIntoAServerThatCountsAnew:
             cursor.execute(sealing._RAISE % {"base": 0})
 
     def test_it_is_noticed(self, restored):
-        assert sealing.get_chain_state().counter_is_behind
+        state = sealing.get_chain_state()
+
+        assert state.counter_is_behind
+        assert "restored" in state.complaints(at=NOW)[0][0]
 
     def test_migrate_lets_the_count_go_on(self, log, restored):
         sealing.keep_counting()
