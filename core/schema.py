@@ -126,6 +126,14 @@ class EndpointSchema(AutoSchema):
     def get_filter_backends(self):
         return []
 
+    def _map_serializer_field(self, field, direction, bypass_extensions=False):
+        """The bounds of a list of objects, which the generator leaves out."""
+        schema = super()._map_serializer_field(field, direction, bypass_extensions)
+        if isinstance(field, serializers.ListSerializer) and direction == "request":
+            bounds = {"minItems": field.min_length or (0 if field.allow_empty else 1), "maxItems": field.max_length}
+            schema |= {name: bound for name, bound in bounds.items() if bound}
+        return schema
+
     def get_request_serializer(self) -> Any:
         return self.endpoint.request
 

@@ -33,14 +33,13 @@ ORDERINGS = ["newest", "relevance", "price", "-price", "rating", "popular"]
 
 
 @extend_schema_field({"type": "number", "minimum": 0})
-class StrictNumberField(serializers.Field):
+class StrictNumberField(serializers.FloatField):
     """A finite JSON number within bounds, kept with one decimal."""
 
     default_error_messages = {"invalid": "A number is expected.", "out_of_range": "A number from 0 to {max_value} is expected."}
 
     def __init__(self, *, max_value: float, **kwargs: Any) -> None:
-        self.max_value = max_value
-        super().__init__(**kwargs)
+        super().__init__(min_value=0, max_value=max_value, **kwargs)
 
     def to_internal_value(self, data: Any) -> float:
         if isinstance(data, bool) or not isinstance(data, (int, float)) or not math.isfinite(data):
@@ -53,23 +52,12 @@ class StrictNumberField(serializers.Field):
         return value
 
 
-class WholeInput(Input):
-    """A nested object is replaced as a whole, in a PATCH too: what is required in it is always required."""
-
-    def to_internal_value(self, data: Any) -> dict:
-        if isinstance(data, dict):
-            missing = [name for name, field in self.fields.items() if field.required and name not in data]
-            if missing:
-                raise serializers.ValidationError({name: ["This field is required."] for name in missing}, code="required")
-        return super().to_internal_value(data)
-
-
-class RequiredFuelInput(WholeInput):
+class RequiredFuelInput(Input):
     octane = StrictIntegerField(min_value=60, max_value=130)
     scale = serializers.ChoiceField(FuelScale.choices)
 
 
-class RequirementsInput(WholeInput):
+class RequirementsInput(Input):
     fuel = RequiredFuelInput(required=False, allow_null=True)
     required_parts = serializers.ListField(
         child=CleanCharField(max_length=80),
@@ -89,12 +77,12 @@ class RequirementsInput(WholeInput):
         return {name: given.get(name, default) for name, default in EMPTY_REQUIREMENTS.items()}
 
 
-class DynoRunInput(WholeInput):
+class DynoRunInput(Input):
     power_kw = StrictNumberField(max_value=5000)
     torque_nm = StrictNumberField(max_value=10_000)
 
 
-class DynoInput(WholeInput):
+class DynoInput(Input):
     standard = serializers.ChoiceField(DYNO_STANDARDS, help_text="The correction standard of both runs.")
     baseline = DynoRunInput(help_text="The same vehicle on the same day, before.")
     tuned = DynoRunInput()

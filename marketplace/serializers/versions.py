@@ -14,7 +14,7 @@ from marketplace.enums import (
     VersionStatus,
     VersionTag,
 )
-from marketplace.serializers.tunes import EMPTY_REQUIREMENTS, FitmentOutput, RequirementsInput, RequirementsOutput, WholeInput
+from marketplace.serializers.tunes import EMPTY_REQUIREMENTS, FitmentOutput, RequirementsInput, RequirementsOutput
 
 SEMVER = r"\A(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})\.(0|[1-9][0-9]{0,3})\Z"
 REGION = r"\A[A-Z]{2}(-[A-Z0-9]{1,3})?\Z"
@@ -35,10 +35,12 @@ class UniqueListField(serializers.ListField):
     """A list without repetitions, in the order given."""
 
     def to_internal_value(self, data: Any) -> list:
-        return list(dict.fromkeys(super().to_internal_value(data)))
+        values = super().to_internal_value(data)
+        self.run_validators(values)  # repeats count, as the schema says
+        return list(dict.fromkeys(values))
 
 
-class FitmentInput(WholeInput):
+class FitmentInput(Input):
     make = CleanCharField(max_length=80)
     model = CleanCharField(max_length=120, help_text="As in the catalogue, or an alias.")
     year_from = StrictIntegerField(min_value=1950, max_value=2100)
@@ -56,7 +58,7 @@ class FitmentInput(WholeInput):
         return {**attrs, "calibration_ids": attrs.get("calibration_ids", [])}
 
 
-class VersionFileInput(WholeInput):
+class VersionFileInput(Input):
     upload_id = serializers.UUIDField(help_text="A READY upload of TUNE_FILE.")
     fitments = FitmentInput(many=True, allow_empty=False, max_length=50)
     calibration_id_after = EcuCodeField(required=False, allow_null=True, help_text="What the ECU reports once this is flashed.")
