@@ -38,6 +38,9 @@ vectors: install-dev ## Write docs/vectors (the same bytes every time)
 bench: install-dev ## Measure the hot endpoints against the raw floor; writes benchmarks/
 	@$(BIN)/python -m benchmarks
 
+bench-enumeration: install-dev ## Measure whether any answer tells who has an account; writes benchmarks/enumeration.*
+	@$(BIN)/python -m benchmarks.enumeration
+
 compose-env: install ## Write .env with fresh secrets for docker compose (once)
 	@$(BIN)/python tools/make_compose_env.py
 

@@ -9,6 +9,7 @@ from django.test.utils import CaptureQueriesContext
 from core import clock
 from core.models import AuditEvent
 from core.testing.http import ApiClient, client_for
+from core.testing.races import race
 from users import codes, services
 from users.models import Challenge, Notice
 from users.tests.factories import PASSWORD, UserFactory
@@ -149,6 +150,23 @@ class TestPasswordReset:
         assert Challenge.objects.get(pk=challenge).tries == 0
         assert [confirm_reset(challenge, code).status_code for _ in range(2)] == [204, 409]
 
+    @pytest.mark.django_db(transaction=True)
+    def test_one_code_resets_once_however_many_bring_it(self):
+        assert self.reset_at_once() == ["challenge_over"] * 3 + ["ok"]
+
+    @pytest.mark.django_db(transaction=True)
+    def test_control_without_the_condition_it_resets_four_times(self):
+        assert self.reset_at_once(meet_after="UPDATE", cut='"users_challenge"."consumed_at" IS NULL') == ["ok"] * 4
+
+    def reset_at_once(self, **control):
+        challenge = services.request_password_reset(email=UserFactory().email, at=clock.now())
+        code = codes.code_of(challenge)
+        return race(
+            lambda: services.confirm_password_reset(challenge_id=challenge.pk, code=code, new_password=NEW_PASSWORD, at=clock.now()),
+            times=4,
+            **control,
+        )
+
     def test_a_registrations_code_resets_nothing(self):
         challenge = register("anna@example.com")
         code = code_for("anna@example.com")
@@ -231,6 +249,12 @@ class TestEmailChange:
         self.confirm(client, self.ask(client).json()["challenge_id"], code_for("new@example.com"))
 
         assert confirm_reset(old_reset, old_code).status_code == 409
+
+    def test_the_old_address_is_not_flooded_by_way_of_many_new_ones(self, client):
+        answers = [self.ask(client, f"new{number}@example.com").status_code for number in range(4)]
+
+        assert answers == [202] * 3 + [429]
+        assert len(mails_to("old@example.com")) == 3
 
     def test_three_mails_an_hour_to_the_new_address(self, client):
         assert [self.ask(client).status_code for _ in range(4)] == [202] * 3 + [429]

@@ -11,6 +11,7 @@ from core.testing.http import ApiClient, client_for
 from core.testing.races import race
 from users import services
 from users.models import Challenge, Notice, RecoveryCode, TotpDevice, User
+from users.services.mfa import _recovery_hash as recovery_hash
 from users.tests.factories import TOTP_SECRET, UserFactory
 from users.tests.flows import bearer, log_in, mails_to
 
@@ -46,6 +47,26 @@ class TestEnrolment:
         assert enrolment["otpauth_uri"].startswith(f"otpauth://totp/RevSync:{user.email.replace('@', '%40')}?secret={enrolment['secret']}")
         assert AuditEvent.objects.filter(act="mfa.enabled", actor_id=user.pk).exists()
         assert Notice.objects.get().title == "The second factor is on"
+
+    def test_the_code_that_turned_it_on_does_not_sign_in(self, frozen):
+        user = UserFactory()
+        secret, _ = services.enrol_totp(user=user, at=clock.now())
+        services.confirm_totp(user=user, code=code_now(secret), session=None, at=clock.now())
+
+        replay = verify(log_in(user.email).json()["mfa_token"], code_now(secret))
+
+        assert (replay.status_code, replay.json()["code"]) == (401, "mfa_code_wrong")
+
+    def test_recovery_codes_are_shown_nowhere_else(self):
+        user = UserFactory()
+        client = client_for(user, step_up=True)
+        secret = client.post("auth/mfa/totp/").json()["secret"]
+        shown = client.post("auth/mfa/totp/confirm/", {"code": code_now(secret)}).json()["recovery_codes"]
+
+        later = [client.get(path).content.decode() for path in ("users/me/", "users/me/notices/", "users/me/devices/")]
+        mailed = [message.body for message in mails_to(user.email)]
+
+        assert not any(code in text for code in (*shown, secret) for text in (*later, *mailed))
 
     def test_a_wrong_code_turns_nothing_on(self):
         client = client_for(UserFactory(), step_up=True)
@@ -244,42 +265,40 @@ class TestRecoveryCodes:
 
 @pytest.mark.django_db(transaction=True)
 class TestCodesAtOnce:
-    def test_one_code_signs_in_once(self):
-        user = UserFactory(mfa=True)
-        code = code_now()
+    """Real connections. A code is used up by one conditional UPDATE; the controls cut its condition out."""
+
+    AUTHENTICATOR_READ = 'FROM "users_totpdevice"'
+
+    def use_at_once(self, user, code, **control):
         wins = []
+        outcomes = race(lambda: wins.append(services.verify_second_factor(user=user, code=code, at=clock.now())), times=6, **control)
+        assert outcomes == ["ok"] * 6
+        return wins.count(True)
 
-        assert race(lambda: wins.append(services.verify_second_factor(user=user, code=code, at=clock.now())), times=6) == ["ok"] * 6
-        assert sorted(wins) == [False] * 5 + [True]
+    @pytest.fixture
+    def user(self):
+        return UserFactory(mfa=True)
 
-    def test_one_recovery_code_signs_in_once(self):
-        user = UserFactory(mfa=True)
-        code = services.renew_recovery_codes(user=user, session=None, at=clock.now())[0]
-        wins = []
+    @pytest.fixture
+    def recovery_code(self, user):
+        return services.renew_recovery_codes(user=user, session=None, at=clock.now())[0]
 
-        assert race(lambda: wins.append(services.verify_second_factor(user=user, code=code, at=clock.now())), times=6) == ["ok"] * 6
-        assert sorted(wins) == [False] * 5 + [True]
+    def test_one_code_signs_in_once(self, user):
+        assert self.use_at_once(user, code_now()) == 1
 
-    def test_control_checking_before_marking_lets_all_in(self):
-        import threading
+    def test_control_without_the_step_it_signs_in_six_times(self, user):
+        control = {"meet_after": self.AUTHENTICATOR_READ, "cut": '"users_totpdevice"."last_step" < %s'}
 
-        code_row = (
-            services.renew_recovery_codes(user=(user := UserFactory(mfa=True)), session=None, at=clock.now())
-            and RecoveryCode.objects.first()
-        )
-        barrier, wins = threading.Barrier(4), []
+        assert self.use_at_once(user, code_now(), **control) == 6
 
-        def check_then_mark():
-            row = RecoveryCode.objects.get(pk=code_row.pk)
-            barrier.wait(timeout=10)
-            if row.used_at is None:
-                row.used_at = clock.now()
-                row.save(update_fields=["used_at"])
-                wins.append(user.pk)
+    def test_one_recovery_code_signs_in_once(self, user, recovery_code):
+        assert self.use_at_once(user, recovery_code) == 1
+        assert AuditEvent.objects.filter(act="mfa.recovery_code_used").count() == 1
 
-        race(check_then_mark, times=4)
+    def test_control_without_the_mark_it_signs_in_six_times(self, user, recovery_code):
+        control = {"meet_after": self.AUTHENTICATOR_READ, "cut": '"users_recoverycode"."used_at" IS NULL'}
 
-        assert len(wins) == 4
+        assert self.use_at_once(user, recovery_code, **control) == 6
 
     def test_one_session_comes_of_one_mfa_token(self):
         user = UserFactory(mfa=True)
@@ -291,3 +310,35 @@ class TestCodesAtOnce:
 
         assert outcomes == ["mfa_token_over"] * 3 + ["ok"]
         assert Challenge.objects.get().consumed_at
+
+    def test_of_thirty_wrong_codes_ten_are_judged(self, user):
+        judged = []
+
+        outcomes = race(lambda: judged.append(services.verify_second_factor(user=user, code="000000", at=clock.now())), times=30)
+
+        assert (judged, outcomes.count("rate_limited")) == ([False] * 10, 20)
+
+    def test_of_twenty_guesses_on_one_log_in_five_are_judged(self, user):
+        token = log_in(user.email).json()["mfa_token"]
+
+        outcomes = race(lambda: services.verify_mfa(mfa_token=token, code="000000", peer="", at=clock.now()), times=20)
+
+        assert (outcomes.count("mfa_code_wrong"), outcomes.count("mfa_token_over")) == (5, 15)
+
+    def confirm_at_once(self, **control):
+        user, shown = UserFactory(), []
+        secret, _ = services.enrol_totp(user=user, at=clock.now())
+        outcomes = race(
+            lambda: shown.append(services.confirm_totp(user=user, code=code_now(secret), session=None, at=clock.now())), times=2, **control
+        )
+        kept = {bytes(row.code_hash) for row in RecoveryCode.objects.all()}
+        return outcomes, [all(recovery_hash(code) in kept for code in codes) for codes in shown]
+
+    def test_one_enrolment_shows_one_set_of_recovery_codes(self):
+        assert self.confirm_at_once() == (["mfa_already_enabled", "ok"], [True])
+
+    def test_control_without_the_lock_somebody_is_shown_void_ones(self):
+        outcomes, are_kept = self.confirm_at_once(row_locks=False, meet_after='FROM "users_totpdevice"')
+
+        assert outcomes == ["ok", "ok"]
+        assert False in are_kept or RecoveryCode.objects.count() == 20
