@@ -29,6 +29,7 @@ Check = Callable[[], str | None]  # None: fine; else one sentence on what is wro
 
 ANSWER_KEPT_SECONDS = 1.0  # the door is public: however often it is asked, the dependencies are asked once a second
 QUEUE_WAIT_LIMIT_SECONDS = 300
+NOT_READY_RETRY_SECONDS = 2
 
 problems.register(
     [ProblemType("not_ready", 503, "Not everything that is needed works", "`failing` names the parts: database, storage, queue, …")]
@@ -149,7 +150,9 @@ def readyz(request: HttpRequest) -> HttpResponse:
     failing = [{"name": name, "detail": detail} for name, detail in results.items() if detail]
     if failing:
         names = ", ".join(part["name"] for part in failing)
-        return problems.problem_response(request, "not_ready", detail=f"Not working: {names}.", failing=failing)
+        response = problems.problem_response(request, "not_ready", detail=f"Not working: {names}.", failing=failing)
+        response.headers["Retry-After"] = str(NOT_READY_RETRY_SECONDS)
+        return response
     return JsonResponse({"status": "ready", "checks": dict.fromkeys(results, "ok")}, headers={"Cache-Control": "no-store"})
 
 

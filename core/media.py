@@ -91,7 +91,7 @@ def _fetch(key: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     total = 0
     with (
-        storage.open_stream(key, bucket=storage.PUBLIC) as chunks,
+        storage.open_stream(key, bucket=storage.PUBLIC, quick=True) as chunks,
         tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as part,
     ):
         try:

@@ -33,6 +33,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from django.conf import settings
 
 from core.exceptions import ServiceUnavailable
+from core.outage import Gate, StillAway
 
 log = structlog.get_logger("core.storage")
 
@@ -41,7 +42,7 @@ PRIVATE: Bucket = "private"
 PUBLIC: Bucket = "public"
 
 CHUNK_BYTES = 256 * 1024
-CONNECT_SECONDS, READ_SECONDS = 2, 15
+CONNECT_SECONDS, READ_SECONDS, QUICK_READ_SECONDS = 2, 15, 2.5  # quick: questions that a request waits for
 RETRY_AFTER_SECONDS = 5
 TRUSTED_SECONDS, DISTRUSTED_SECONDS = 5.0, 1.0  # how long the last good and the last bad answer count
 LONGEST_LINK_SECONDS = 3600
@@ -76,19 +77,21 @@ class _Health:
 
     def __init__(self) -> None:
         self.good_until = self.bad_until = 0.0
+        self.gate = Gate()
 
     def note(self, *, good: bool) -> None:
         self.good_until = time.monotonic() + TRUSTED_SECONDS if good else 0.0
         self.bad_until = 0.0 if good else time.monotonic() + DISTRUSTED_SECONDS
+        self.gate.note(good=good)
 
 
-_clients: dict[str, Any] = {}
+_clients: dict[tuple[str, bool], Any] = {}
 _session: boto3.session.Session | None = None
 client_lock = threading.RLock()
 _health = _Health()
 
 
-def client_config() -> Config:
+def client_config(*, quick: bool = False) -> Config:
     """SigV4 said explicitly (left out, links are signed by version 2), path addressing, no checksums that nobody asked for."""
     return Config(
         signature_version="s3v4",
@@ -96,7 +99,7 @@ def client_config() -> Config:
         request_checksum_calculation="when_required",
         response_checksum_validation="when_required",
         connect_timeout=CONNECT_SECONDS,
-        read_timeout=READ_SECONDS,
+        read_timeout=QUICK_READ_SECONDS if quick else READ_SECONDS,
         retries={"mode": "standard", "total_max_attempts": 2},
         max_pool_connections=16,
     )
@@ -112,19 +115,21 @@ def shared_session() -> boto3.session.Session:
     return _session
 
 
-def _client(endpoint_url: str) -> Any:
-    client = _clients.get(endpoint_url)
+def _client(endpoint_url: str, *, quick: bool = False) -> Any:
+    client = _clients.get((endpoint_url, quick))
     if client is None:
         with client_lock:
-            if endpoint_url not in _clients:
-                _clients[endpoint_url] = shared_session().client("s3", endpoint_url=endpoint_url, config=client_config())
-            client = _clients[endpoint_url]
+            if (endpoint_url, quick) not in _clients:
+                made = shared_session().client("s3", endpoint_url=endpoint_url, config=client_config(quick=quick))
+                _clients[endpoint_url, quick] = made
+            client = _clients[endpoint_url, quick]
     return client
 
 
 def boot() -> None:
     """Make the clients, which takes a few hundred milliseconds: called when a process starts. No network."""
     _client(settings.S3_ENDPOINT_URL)
+    _client(settings.S3_ENDPOINT_URL, quick=True)
     _client(settings.S3_PUBLIC_ENDPOINT_URL)
 
 
@@ -148,12 +153,18 @@ def _place(key: str, bucket: Bucket) -> dict[str, str]:
 
 
 @contextmanager
-def talking_to_store() -> Iterator[Any]:
-    """The client, with every error of the store as one of ours: `ObjectMissing` or `ServiceUnavailable("storage")`."""
+def talking_to_store(*, quick: bool = False) -> Iterator[Any]:
+    """The client, with every error of the store as one of ours: `ObjectMissing` or `ServiceUnavailable("storage")`.
+
+    `quick` waits a sixth of the time: for what is answered at once, or not at all.
+    """
     if time.monotonic() < _health.bad_until:
         raise ServiceUnavailable("storage", retry_after_seconds=RETRY_AFTER_SECONDS)
     try:
-        yield _client(settings.S3_ENDPOINT_URL)
+        with _health.gate.passing():
+            yield _client(settings.S3_ENDPOINT_URL, quick=quick)
+    except StillAway as error:
+        raise ServiceUnavailable("storage", retry_after_seconds=RETRY_AFTER_SECONDS) from error
     except ClientError as error:
         status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)  # the only part that all stores agree on
         if status == 404:
@@ -178,7 +189,7 @@ def ensure_available() -> None:
     """
     if time.monotonic() < _health.good_until:
         return
-    with talking_to_store() as client:
+    with talking_to_store(quick=True) as client:
         client.head_bucket(Bucket=settings.S3_BUCKET_PRIVATE)
 
 
@@ -278,7 +289,7 @@ def _save_public(key: str, path: Path) -> None:
 def head(key: str, *, bucket: Bucket = PRIVATE) -> ObjectHead | None:
     """What the store says about the object, or None when there is none."""
     try:
-        with talking_to_store() as client:
+        with talking_to_store(quick=True) as client:
             answer = client.head_object(**_place(key, bucket))
     except ObjectMissing:
         return None
@@ -291,12 +302,12 @@ def head(key: str, *, bucket: Bucket = PRIVATE) -> ObjectHead | None:
 
 
 @contextmanager
-def open_stream(key: str, *, bucket: Bucket = PRIVATE) -> Iterator[Iterator[bytes]]:
-    """The object's bytes in chunks, read once: `with open_stream(key) as chunks:`.
+def open_stream(key: str, *, bucket: Bucket = PRIVATE, quick: bool = False) -> Iterator[Iterator[bytes]]:
+    """The object's bytes in chunks, read once: `with open_stream(key) as chunks:`. `quick` while a request waits for them.
 
     Raises: ObjectMissing. ServiceUnavailable may come in the middle.
     """
-    with talking_to_store() as client:
+    with talking_to_store(quick=quick) as client:
         body = client.get_object(**_place(key, bucket))["Body"]
     try:
         yield _chunks(body)

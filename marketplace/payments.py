@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 from django.conf import settings
 
+from core.outage import Gate, StillAway
+
 if TYPE_CHECKING:
     import stripe
 
 API_VERSION = "2026-10-28.endive"
-CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS = 3.05, 8.0
-NETWORK_RETRIES = 2  # by the package, with the same idempotency key
+CONNECT_TIMEOUT_SECONDS, READ_TIMEOUT_SECONDS = 3.05, 6.0
+NETWORK_RETRIES = 1  # by the package, with the same idempotency key; the rest is the client's repeat and the reconciler
 SIGNATURE_TOLERANCE_SECONDS = 300
 PROVIDER = "stripe"
 
@@ -94,6 +96,7 @@ class ProviderEvent:
 
 
 _local = threading.local()
+_gate = Gate()  # after a time-out one thread at a time asks
 
 
 def _client() -> "stripe.StripeClient":
@@ -209,11 +212,29 @@ def _event(payload: bytes) -> ProviderEvent:
         raise SignatureWrong from wrong
 
 
+def _ask(act: Any) -> Any:
+    """Call the provider, and note whether it answered in time; a refusal is an answer."""
+    import requests
+    import stripe
+
+    in_time = True
+    try:
+        return act(_client())
+    except stripe.APIConnectionError as trouble:
+        in_time = not isinstance(trouble.__cause__, requests.Timeout)
+        raise
+    finally:
+        _gate.note(good=in_time)
+
+
 def _call(act: Any) -> Any:
     import stripe
 
     try:
-        return act(_client())
+        with _gate.passing():
+            return _ask(act)
+    except StillAway as away:
+        raise ProviderUnavailable("no answer the last time") from away
     except stripe.APIConnectionError as trouble:
         raise ProviderUnavailable("no answer") from trouble
     except stripe.RateLimitError as trouble:

@@ -6,17 +6,34 @@ After any error Django asks again, and then it is the real question.
 """
 
 import select
+from typing import Any
 
 from django.db.backends.postgresql import base
+from psycopg2 import OperationalError
 from psycopg2.extensions import TRANSACTION_STATUS_IDLE
+
+from core.database import deadlines
+from core.outage import StillAway
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """As Django's, but for `is_usable`."""
+    """As Django's, but for `is_usable`, and for a server that hangs: one connection at a time tries it (`core.outage`)."""
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        """A new connection; while the server is suspected to hang, at once an error for all but the one that tries."""
+        try:
+            with deadlines.gate.passing():
+                opened = super().get_new_connection(conn_params)
+        except StillAway as away:
+            raise OperationalError("the database did not answer the last time") from away
+        deadlines.gate.note(good=True)
+        return opened
 
     def is_usable(self) -> bool:
         """Whether the connection can be used, without a round trip when nothing speaks against it."""
         connection = self.connection
+        if deadlines.gate.is_suspected:
+            return False  # whether it still answers is found out by a new connection, in an orderly way
         if connection is None or connection.closed or self.errors_occurred:
             return super().is_usable()
         idle = connection.get_transaction_status() == TRANSACTION_STATUS_IDLE  # not in a transaction, least of all an aborted one

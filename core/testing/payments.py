@@ -51,7 +51,7 @@ class StandIn:
         return self._reap()
 
     def _reap(self) -> int:
-        code = self.process.wait(timeout=5)
+        code = self.process.wait(timeout=30)
         assert self.process.stdout is not None
         self.process.stdout.close()
         return code
@@ -61,7 +61,7 @@ class StandIn:
         request = urllib.request.Request(
             f"{self.url}/_stand-in/{name}", data=json.dumps(body).encode(), method=method, headers={"Authorization": f"Bearer {SECRET_KEY}"}
         )
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
 
     def behave(self) -> None:
@@ -73,7 +73,7 @@ class StandIn:
         """What a person does on the page: post the form and follow to the page that comes."""
         request = urllib.request.Request(f"{self.url}/pay/{intent_id}", data=urllib.parse.urlencode({"outcome": outcome}).encode())
         try:
-            with urllib.request.urlopen(request, timeout=5) as response:
+            with urllib.request.urlopen(request, timeout=30) as response:
                 return response.status, response.read().decode()
         except urllib.error.HTTPError as refusal:
             with refusal:
@@ -82,7 +82,7 @@ class StandIn:
     def get(self, path: str) -> dict:
         """Read from its API: `get("events?limit=10")`."""
         request = urllib.request.Request(f"{self.url}/v1/{path}", headers={"Authorization": f"Bearer {SECRET_KEY}"})
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             return json.load(response)
 
     def intents_of(self, purchase_id: Any) -> list[dict]:

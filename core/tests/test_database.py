@@ -1,8 +1,15 @@
-"""The health check of a kept connection."""
+"""The health check of a kept connection, and the end of every wait."""
+
+import contextlib
+import socket
+import threading
+import time
 
 import pytest
 from django.db import connection, connections
-from django.db.utils import OperationalError
+from django.db.utils import OperationalError, ProgrammingError
+
+from core.database import deadlines
 
 
 def _pid(db) -> int:
@@ -56,3 +63,103 @@ class TestKeptConnections:
         kept.health_check_enabled = False
         with pytest.raises(OperationalError):
             _pid(kept)
+
+
+class SilentServer:
+    """Stands between client and server, and says nothing any more once it is told so."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.silent = threading.Event()
+        self.sockets: list[socket.socket] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    @property
+    def port(self) -> int:
+        return self.listener.getsockname()[1]
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self.listener.accept()
+                self.sockets.append(client)
+                if not self.silent.is_set():
+                    settings = connection.settings_dict
+                    server = socket.create_connection((settings["HOST"], int(settings["PORT"])))
+                    self.sockets.append(server)
+                    for pair in ((client, server), (server, client)):
+                        threading.Thread(target=self._pass_on, args=pair, daemon=True).start()
+
+    def _pass_on(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                if not self.silent.is_set():
+                    target.sendall(data)
+
+    def close(self) -> None:
+        for each in (self.listener, *self.sockets):
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)  # wakes who waits on it
+            each.close()
+
+
+@pytest.fixture
+def silent(kept, monkeypatch):
+    """`kept`, through a server that can fall silent, with short deadlines."""
+    server = SilentServer()
+    kept.settings_dict |= {"HOST": "127.0.0.1", "PORT": str(server.port)}
+    monkeypatch.setattr(deadlines, "OPENING_SECONDS", 1.0)
+    deadlines.install(statement_seconds=1.5)
+    yield server
+    deadlines.remove()
+    server.close()
+
+
+@pytest.mark.django_db(transaction=True)
+class TestDeadlines:
+    """A server that hangs: all its limits are kept by nobody, and TCP says that all is well."""
+
+    def test_a_statement_that_is_never_answered_ends(self, kept, silent):
+        _pid(kept)
+        silent.silent.set()
+
+        began = time.monotonic()
+        with pytest.raises(OperationalError, match="did not answer in time"):
+            _pid(kept)
+
+        assert time.monotonic() - began >= 1.4
+        assert kept.connection.closed
+        assert deadlines.gate.is_suspected
+
+    def test_one_caller_at_a_time_tries_again_and_the_others_do_not_wait(self, kept, silent):
+        silent.silent.set()
+        deadlines.gate.note(good=False)
+
+        with deadlines.gate.passing(), pytest.raises(OperationalError, match="the last time"):
+            _pid(kept)
+        with pytest.raises(OperationalError, match="in time"):
+            _pid(kept)
+
+    def test_a_kept_connection_is_not_believed_while_the_server_is_suspected(self, kept, silent):
+        _pid(kept)
+        deadlines.gate.note(good=False)
+
+        assert not kept.is_usable()
+
+    def test_the_first_new_connection_ends_the_suspicion(self, kept, silent):
+        pid = _pid(kept)
+        deadlines.gate.note(good=False)
+
+        _begin_request(kept)
+
+        assert _pid(kept) != pid
+        assert not deadlines.gate.is_suspected
+
+    def test_what_takes_long_but_not_too_long_is_waited_for(self, kept, silent):
+        with kept.cursor() as cursor:
+            cursor.execute("SELECT pg_sleep(0.3), repeat('x', 3000000)")
+            assert len(cursor.fetchone()[1]) == 3_000_000
+            with pytest.raises(ProgrammingError):
+                cursor.execute("SELECT nothing_of_that_name")
+            cursor.execute("SELECT 1; SELECT 2")
+            assert cursor.fetchall() == [(2,)]

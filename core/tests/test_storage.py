@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -338,6 +339,56 @@ class TestOutage:
         time.sleep(storage.DISTRUSTED_SECONDS + 0.05)
 
         storage.ensure_available()
+
+
+class TestHangingStore:
+    """A store that takes connections and never answers: a frozen process, a network that swallows."""
+
+    @pytest.fixture(autouse=True)
+    def nobody_answers(self, settings, monkeypatch):
+        listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        settings.S3_ENDPOINT_URL = settings.S3_PUBLIC_ENDPOINT_URL = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        monkeypatch.setattr(storage, "QUICK_READ_SECONDS", 1.0)
+        storage.reset()
+        yield
+        storage.reset()
+        listener.close()
+
+    @pytest.mark.parametrize("ask", [storage.ensure_available, lambda: storage.head("a")])
+    def test_who_asks_in_a_request_is_told_soon(self, ask):
+        begun = time.monotonic()
+
+        with pytest.raises(ServiceUnavailable):
+            ask()
+        assert time.monotonic() - begun < storage.READ_SECONDS
+
+    def test_afterwards_one_at_a_time_waits_for_it_and_the_others_are_refused_at_once(self, monkeypatch):
+        monkeypatch.setattr(storage, "DISTRUSTED_SECONDS", 0.0)
+        with pytest.raises(ServiceUnavailable):
+            storage.ensure_available()
+
+        waits = sorted(race_for_seconds(storage.ensure_available, times=8))
+
+        assert waits[6] < storage.QUICK_READ_SECONDS <= waits[7]
+
+
+def race_for_seconds(ask, *, times):
+    """How long each of several threads, which start together, was kept until it was refused."""
+    start, waits = threading.Barrier(times), []
+
+    def contend():
+        start.wait(timeout=30)
+        begun = time.monotonic()
+        with pytest.raises(ServiceUnavailable):
+            ask()
+        waits.append(time.monotonic() - begun)
+
+    threads = [threading.Thread(target=contend) for _ in range(times)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return waits
 
 
 def default_storage_save(key):

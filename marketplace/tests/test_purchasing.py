@@ -1,5 +1,6 @@
 """Buying over HTTP, and every way in which it is refused."""
 
+import socket
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ from core.meta import agreed_text
 from core.models import AuditEvent
 from core.testing.http import ApiClient, client_for
 from garage.tests.factories import VehicleFactory
+from marketplace import payments as gateway
 from marketplace.enums import LicenseState, PaymentAttemptState, PurchaseStatus
 from marketplace.models import License, PaymentAttempt, Purchase, Tune
 from marketplace.tests.factories import LicenseFactory, PurchaseFactory, TuneFactory, TuneVersionFactory
@@ -429,6 +431,24 @@ class TestTheProviderInTrouble:
 
         assert answer.status_code == 201
         assert len(payments.intents_of(answer.json()["id"])) == 1
+
+    def test_while_it_is_silent_one_at_a_time_asks_and_the_first_answer_ends_that(self, payments, settings, monkeypatch):
+        monkeypatch.setattr(gateway, "READ_TIMEOUT_SECONDS", 0.4)
+        monkeypatch.setattr(gateway, "_local", type("Local", (), {})())
+        client, bike = rider_with_bike()
+        tune = TuneFactory(published=True)
+        with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:  # takes connections and never answers
+            settings.STRIPE_API_BASE = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            assert buy(client, tune, bike).json()["service"] == "payments"
+        settings.STRIPE_API_BASE = payments.url
+
+        with gateway._gate.passing():  # somebody is just asking
+            refused = buy(client, tune, bike)
+        assert (refused.status_code, refused.json()["service"]) == (503, "payments")
+        assert payments.intents_of(Purchase.objects.get().pk) == [], "nobody else did"
+
+        assert buy(client, tune, bike).status_code == 200
+        assert not gateway._gate.is_suspected
 
     def test_a_cut_after_acting_is_found_again_by_the_key(self, payments):
         client, bike = rider_with_bike()

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand
 from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 
 from core import schedule
+from core.database import deadlines
 
 log = structlog.get_logger("core.schedule")
 
@@ -17,6 +18,7 @@ class Command(BaseCommand):
     help = "Queues periodic tasks when they are due. Several may run: each slot is queued once. run_worker runs them."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        deadlines.install(statement_seconds=deadlines.WORKER_SECONDS)
         stopping = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopping.set())

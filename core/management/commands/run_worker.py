@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from core import schedule, storage
+from core.database import deadlines
 from core.tasks.worker import DRAIN_SECONDS, Worker
 
 
@@ -22,6 +23,7 @@ class Command(BaseCommand):
         parser.add_argument("--drain-seconds", type=float, default=DRAIN_SECONDS, help="how long running tasks may take after SIGTERM (10)")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        deadlines.install(statement_seconds=deadlines.WORKER_SECONDS)
         schedule.load_task_modules()
         storage.boot()
         worker = Worker(
