@@ -1,0 +1,146 @@
+"""What `manage.py verify_invariants` proves of the marketplace: money, rights, counters, and what is on sale."""
+
+from collections.abc import Iterator
+
+from core.invariants import objects, register, rows
+from marketplace.enums import FlashOutcome, ReleaseChannel
+from marketplace.models import TuneFile
+from marketplace.policies.trust import STATISTICAL
+
+_BOOKS = """
+SELECT 'ledger set ' || set_id || ' sums to ' || sum(amount_minor) || ' ' || currency
+  FROM marketplace_ledgerentry GROUP BY set_id, currency HAVING sum(amount_minor) <> 0
+UNION ALL
+SELECT 'ledger entry ' || e.id || ' is in another currency than its set'
+  FROM marketplace_ledgerentry e JOIN marketplace_ledgerset s ON s.id = e.set_id WHERE s.currency <> e.currency
+"""
+
+# What a sale must have booked follows from the purchase alone.
+_SALES = """
+SELECT p.number || CASE WHEN s.id IS NULL THEN ' is paid and not booked'
+                        WHEN p.paid_at IS NULL OR p.amount_minor = 0 THEN ' is booked and was never paid for'
+                        ELSE ' is booked otherwise than it was sold' END
+  FROM marketplace_purchase p
+  LEFT JOIN marketplace_ledgerset s ON s.cause = 'SALE' AND s.cause_id = p.id
+  LEFT JOIN LATERAL (
+       SELECT coalesce(sum(amount_minor) FILTER (WHERE account = 'BUYER_CLEARING'), 0) AS buyer,
+              coalesce(sum(amount_minor) FILTER (WHERE account = 'TAX_PAYABLE'), 0) AS tax,
+              coalesce(sum(amount_minor) FILTER (WHERE account = 'PLATFORM_FEE'), 0) AS fee,
+              coalesce(sum(amount_minor) FILTER (WHERE account = 'TUNER' AND tuner_id = p.tuner_id), 0) AS tuner
+         FROM marketplace_ledgerentry e WHERE e.set_id = s.id) AS booked ON s.id IS NOT NULL
+ WHERE (s.id IS NULL) = (p.paid_at IS NOT NULL AND p.amount_minor > 0)
+    OR s.id IS NOT NULL AND (s.currency, booked.buyer, booked.tax, booked.fee, booked.tuner)
+       IS DISTINCT FROM (p.currency, -p.amount_minor, p.tax_minor, p.fee_minor, p.amount_minor - p.tax_minor - p.fee_minor)
+UNION ALL
+SELECT 'ledger set ' || s.id || ' books a sale that is none' FROM marketplace_ledgerset s
+ WHERE s.cause = 'SALE' AND NOT EXISTS (SELECT FROM marketplace_purchase p WHERE p.id = s.cause_id)
+"""
+
+_PAYMENTS = """
+SELECT p.number || ' has ' || count(a.id) FILTER (WHERE a.state = 'SUCCEEDED') || ' successful payments'
+  FROM marketplace_purchase p LEFT JOIN marketplace_paymentattempt a ON a.purchase_id = p.id
+ GROUP BY p.id
+HAVING count(a.id) FILTER (WHERE a.state = 'SUCCEEDED') <> CASE WHEN p.paid_at IS NOT NULL AND p.amount_minor > 0 THEN 1 ELSE 0 END
+UNION ALL
+SELECT p.number || ' has ' || count(*) || ' payments that may still succeed'
+  FROM marketplace_purchase p JOIN marketplace_paymentattempt a ON a.purchase_id = p.id AND a.state IN ('OPENING', 'OPEN')
+ GROUP BY p.id HAVING count(*) > 1
+"""
+
+_LICENSES = """
+SELECT p.number || CASE WHEN l.id IS NULL THEN ' is paid and has no license'
+                        WHEN p.paid_at IS NULL THEN ' was never paid and has a license'
+                        WHEN l.tune_id <> p.tune_id THEN ' has the license of another tune'
+                        ELSE ' is ' || p.status || ' and its license is ' || l.state END
+  FROM marketplace_purchase p LEFT JOIN marketplace_license l ON l.purchase_id = p.id
+ WHERE (l.id IS NULL) = (p.paid_at IS NOT NULL) OR l.tune_id <> p.tune_id
+    OR p.status IN ('REFUNDED', 'CHARGED_BACK') AND l.state <> 'REVOKED'
+    OR p.status = 'DISPUTED' AND l.state NOT IN ('SUSPENDED', 'REVOKED')
+"""
+
+_GRANTS = """
+SELECT 'download ' || d.id || CASE WHEN p.paid_at IS NULL THEN ' was granted without a payment'
+                                   ELSE ' was granted and its purchase does not know' END
+  FROM marketplace_download d JOIN marketplace_purchase p ON p.id = d.purchase_id
+ WHERE d.outcome = 'GRANTED'
+   AND (p.paid_at IS NULL OR NOT EXISTS (SELECT FROM marketplace_grantedpurchase g WHERE g.purchase_id = p.id))
+"""
+
+_RATINGS = """
+SELECT 'tune ' || t.id || ' says ' || t.rating_count || ' reviews, sum ' || t.rating_sum || '; there are '
+       || coalesce(r.count, 0) || ', sum ' || coalesce(r.sum, 0)
+  FROM marketplace_tune t
+  LEFT JOIN (SELECT tune_id, count(*) AS count, sum(rating) AS sum FROM tuners_tunerreview WHERE state = 'PUBLISHED' GROUP BY tune_id) AS r
+       ON r.tune_id = t.id
+ WHERE (t.rating_count, t.rating_sum) <> (coalesce(r.count, 0), coalesce(r.sum, 0))
+"""
+
+_FLASHES = f"""
+SELECT 'tune ' || t.id || ' says ' || t.flash_count || ' flashes, ' || t.flash_success_count || ' good; there are '
+       || coalesce(f.count, 0) || ', ' || coalesce(f.good, 0)
+  FROM marketplace_tune t
+  LEFT JOIN (SELECT v.tune_id, count(*) AS count, count(*) FILTER (WHERE f.outcome = '{FlashOutcome.SUCCEEDED}') AS good
+               FROM marketplace_flash f
+               JOIN marketplace_flashticket k ON k.id = f.ticket_id AND k.channel = '{ReleaseChannel.PUBLIC}'
+               JOIN marketplace_tuneversion v ON v.id = k.version_id
+              WHERE f.outcome IN ({", ".join(f"'{outcome}'" for outcome in sorted(STATISTICAL))})
+              GROUP BY v.tune_id) AS f ON f.tune_id = t.id
+ WHERE (t.flash_count, t.flash_success_count) <> (coalesce(f.count, 0), coalesce(f.good, 0))
+"""
+
+# A task counts, soon after the first grant of a purchase: until it has run the counter may lag behind.
+_DOWNLOADS = """
+SELECT 'tune ' || t.id || ' says ' || t.download_count || ' downloads; there are ' || coalesce(g.count, 0)
+  FROM marketplace_tune t
+  LEFT JOIN (SELECT p.tune_id, count(*) AS count FROM marketplace_grantedpurchase g JOIN marketplace_purchase p ON p.id = g.purchase_id
+              GROUP BY p.tune_id) AS g ON g.tune_id = t.id
+ WHERE t.download_count <> coalesce(g.count, 0)
+   AND NOT EXISTS (SELECT FROM django_tasks_database_dbtaskresult k
+                    WHERE k.status IN ('READY', 'RUNNING') AND k.task_path = 'marketplace.tasks.trust.count_downloads'
+                      AND k.args_kwargs -> 'kwargs' ->> 'tune_id' = t.id::text)
+"""
+
+_LISTS = """
+SELECT 'tune ' || t.id || CASE WHEN t.listed THEN ' is on sale and not found' ELSE ' is found and not on sale' END
+  FROM marketplace_tune t LEFT JOIN marketplace_searchrow s ON s.tune_id = t.id WHERE t.listed <> (s.tune_id IS NOT NULL)
+UNION ALL
+SELECT DISTINCT 'tune ' || t.id || ' is browsed and not on sale'
+  FROM marketplace_browserow b JOIN marketplace_tune t ON t.id = b.tune_id WHERE NOT t.listed
+"""
+
+_RELEASES = f"""
+SELECT 'version ' || v.id || ' is on sale with a file that has no signed release'
+  FROM marketplace_tuneversion v JOIN marketplace_tunefile f ON f.version_id = v.id
+ WHERE v.status = 'PUBLISHED' AND NOT EXISTS (
+       SELECT FROM marketplace_release r WHERE r.file_id = f.id AND r.channel = '{ReleaseChannel.PUBLIC}' AND r.superseded_at IS NULL)
+UNION ALL
+SELECT 'version ' || v.id || ' is on sale with other files than were approved'
+  FROM marketplace_tuneversion v
+  JOIN LATERAL (SELECT array_agg(DISTINCT f.sha256::text ORDER BY f.sha256::text) AS hashes
+                  FROM marketplace_tunefile f WHERE f.version_id = v.id) AS f ON true
+ WHERE v.status = 'PUBLISHED' AND f.hashes IS DISTINCT FROM (
+       SELECT array_agg(DISTINCT h::text ORDER BY h::text) FROM unnest(v.approved_sha256) h)
+"""
+
+INVARIANTS = {
+    "the books sum to zero": _BOOKS,
+    "each sale is booked as it was sold": _SALES,
+    "each paid purchase has one payment": _PAYMENTS,
+    "paid means licensed, refunded means not": _LICENSES,
+    "each grant belongs to a paid purchase": _GRANTS,
+    "tunes count their reviews": _RATINGS,
+    "tunes count their flashes": _FLASHES,
+    "tunes count their downloads": _DOWNLOADS,
+    "lists and search show what is on sale": _LISTS,
+    "what is on sale was approved and signed": _RELEASES,
+}
+
+
+def _tune_files() -> Iterator[tuple[str, str, str, int]]:
+    for file in TuneFile.objects.exclude(storage_key="").order_by("pk").iterator(chunk_size=200):
+        yield f"tune file {file.pk}", file.storage_key, file.sha256, file.size_bytes
+
+
+for name, sql in INVARIANTS.items():
+    register(name, rows(sql))
+register("tune files are stored as they were checked", objects(_tune_files), reads_objects=True)
