@@ -34,7 +34,8 @@ class UserAdmin(ReadOnlyAdmin):
     search_fields = ("email", "display_name")
     search_help_text = "An id, an e-mail address or a name."
     ordering = ("-created_at", "-pk")
-    concealed = ("password", "is_superuser", "is_staff", "session_epoch")
+    concealed = ("password", "is_superuser", "is_staff", "is_active", "session_epoch")
+    computed = ("standing",)
     decisions = (
         Decision(
             name="role",

@@ -8,10 +8,13 @@ from django.contrib.auth import get_user_model
 from django.test import Client
 from django.urls import reverse
 
-from core import clock, mfa
+from core import audit, clock, mfa
 from core.admin_base import ReadOnlyAdmin
 from core.admin_site import site
+from core.ids import new_id
 from core.models import AuditEvent
+from core.testing.admin import list_of, page_of
+from garage.models import Vehicle
 from users.enums import Role, SessionEnd
 from users.models import TotpDevice, UserDevice
 from users.services import end_all_sessions, set_role
@@ -213,6 +216,29 @@ class TestPages:
         meta = model_admin.model._meta
 
         assert client.post(reverse(f"admin:{meta.app_label}_{meta.model_name}_add"), {}).status_code == 403
+
+    def test_who_acted_is_named_and_a_row_that_is_gone_keeps_its_id(self, client, admin):
+        gone, at = new_id(), clock.now()
+        for actor_id in (admin.pk, gone, None):
+            audit.record(act="test.acted", actor_id=actor_id, subject_id=admin.pk, at=at)
+
+        seen = list_of(client, AuditEvent, q="test.acted")
+        page = page_of(client, AuditEvent.objects.get(actor_id=gone))
+
+        assert f">{admin.display_name} (Admin)</a>" in seen and reverse("admin:users_user_change", args=[admin.pk]) in seen
+        assert str(gone) in seen and str(gone) in page
+
+    def test_a_person_leads_to_every_list_that_names_them(self, client):
+        rider = UserFactory()
+
+        page = page_of(client, rider)
+
+        for name in ("marketplace_purchase", "garage_vehicle", "core_auditevent", "users_notice"):
+            assert f"{reverse(f'admin:{name}_changelist')}?q={rider.pk}" in page
+
+    def test_an_empty_list_does_not_ask_to_create_a_row(self, client):
+        assert "There are no vehicles." in list_of(client, Vehicle)
+        assert "Nothing fits what you look for." in list_of(client, Vehicle, q="zzz")
 
     def test_the_first_page_shows_the_queues(self, client, django_assert_max_num_queries):
         with django_assert_max_num_queries(20):

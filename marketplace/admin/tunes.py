@@ -11,7 +11,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core import clock
 from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, mark, short_hash, size
@@ -62,6 +62,21 @@ def _code(_version: TuneVersion) -> Mapping[str, forms.Field]:
 def _unrecall(version: TuneVersion, *, actor: Any, reason: str, at: Any, code: str) -> object:
     fresh = bool(code) and verify_second_factor(user=actor, code=code, at=at)
     return stops.unrecall_version(actor=actor, version_id=version.pk, mfa_fresh=fresh, at=at)
+
+
+def _recall_fields(version: TuneVersion) -> Mapping[str, forms.Field]:
+    others = version.tune.versions.filter(status=VersionStatus.PUBLISHED).exclude(pk=version.pk).order_by("-version_order")
+    return {
+        "severity": chosen_from(StopSeverity.choices),
+        "replacement": forms.TypedChoiceField(
+            choices=[("", "None"), *((str(other.pk), other.version) for other in others)],
+            coerce=UUID,
+            empty_value=None,
+            required=False,
+            widget=UnfoldAdminSelectWidget,
+            help_text="Another published version of the tune, which riders are told to take.",
+        ),
+    }
 
 
 def _in_review(version: TuneVersion) -> bool:
@@ -147,15 +162,7 @@ class TuneVersionAdmin(ReadOnlyAdmin):
                 actor=actor, version_id=row.pk, severity=severity, reason=reason, replacement_id=replacement, at=at
             ),
             applies=lambda row: row.status in (VersionStatus.PUBLISHED, VersionStatus.ON_HOLD),
-            fields={
-                "severity": chosen_from(StopSeverity.choices),
-                "replacement": forms.UUIDField(
-                    required=False,
-                    widget=UnfoldAdminTextInputWidget,
-                    label="Replacement",
-                    help_text="The id of another published version of the tune, if there is one.",
-                ),
-            },
+            fields=_recall_fields,
             reason_help=RIDERS_READ,
             danger=True,
             done="Recalled.",

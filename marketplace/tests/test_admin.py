@@ -122,6 +122,18 @@ class TestStops:
         assert version.status == VersionStatus.RECALLED
         assert list(VersionStop.objects.order_by("since").values_list("kind", flat=True)) == [StopKind.HOLD, StopKind.RECALL]
 
+    def test_a_recall_may_name_a_version_on_sale_as_its_replacement(self, client):
+        tune = released_tune()
+        version, newer = tune.versions.get(), TuneVersionFactory(tune=tune, published=True, version="1.1.0")
+        stranger = TuneVersionFactory(published=True)
+
+        refused = decide(client, version, "recall", reason="Wrong.", severity="restore_stock", replacement=str(stranger.pk))
+        version.refresh_from_db()
+        assert (refused.status_code, version.status) == (200, VersionStatus.PUBLISHED)
+        decide(client, version, "recall", reason="Take the newer one.", severity="restore_stock", replacement=str(newer.pk))
+
+        assert VersionStop.objects.get(version=version).replacement_id == newer.pk
+
     def test_lifting_a_recall_takes_two(self, client):
         version = released_tune().versions.get()
         decide(client, version, "recall", reason="It bricks ECUs.", severity="restore_stock")
@@ -164,7 +176,7 @@ class TestReadOnly:
             (TuneVersion, lambda: TuneVersionFactory(in_review=True)),
             (Tune, lambda: TuneFactory(published=True)),
             (Purchase, lambda: PurchaseFactory(paid=True)),
-            (License, LicenseFactory),
+            (License, lambda: LicenseFactory(bound=True)),
         ],
         ids=["versions", "tunes", "purchases", "licenses"],
     )
