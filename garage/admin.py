@@ -16,6 +16,7 @@ from garage.models import (
     MakeAlias,
     ModelAlias,
     NoReadBackConsent,
+    RescueLink,
     StockFile,
     Vehicle,
     VehicleMake,
@@ -159,6 +160,15 @@ class VehicleTransferAdmin(_OfVehicleAdmin):
     @admin.display(description="State", ordering="state")
     def coloured_state(self, transfer: VehicleTransfer) -> Any:
         return mark(transfer.get_state_display(), TRANSFER_KINDS.get(TransferState(transfer.state), "neutral"))
+
+
+@admin.register(RescueLink, site=site)
+class RescueLinkAdmin(_OfVehicleAdmin):
+    icon, rank = "sos", 65
+    list_display = ("created_at", "vehicle_link", "uses_left", "last_used_at", "expires_at", "revoked_at")
+    search_fields = ("vehicle__make", "vehicle__model")
+    ordering = ("-created_at", "-pk")
+    concealed = ("token_sha256",)
 
 
 @admin.register(VehicleMake, site=site)

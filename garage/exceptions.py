@@ -19,6 +19,24 @@ class TransferNotFound(NotFound):
     message = "There is no such transfer."
 
 
+class RescueLinkNotFound(NotFound):
+    message = "There is no such rescue link."
+
+
+class RescueLinkInvalid(NotFound):
+    """Unknown, used up, expired and revoked are one answer: a code must tell nothing about itself."""
+
+    message = "This rescue code opens nothing. Ask for a new one."
+
+
+class StockFileRequired(DomainError):
+    message = "Save the stock image first: without it there is nothing to come back to."
+
+
+class TooManyRescueLinks(DomainError):
+    message = "This vehicle has as many open rescue links as it can have. Revoke one first."
+
+
 class VinInGarage(DomainError):
     message = "A vehicle with this VIN is in your garage already."
 

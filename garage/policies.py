@@ -7,6 +7,7 @@ from garage.models import StockFile, Vehicle, VehicleTransfer
 
 MAX_VEHICLES = 200
 MAX_MODS = 100
+MAX_RESCUE_LINKS = 5  # open ones of a vehicle: a household, not a publication
 CLOCK_SKEW = timedelta(minutes=10)  # a phone's clock may be ahead of ours by this
 
 

@@ -12,6 +12,8 @@ PROBLEMS = [
     ),
     ProblemType("stock_file_is_tune", 409, "The image is a tune", "Only an original image can be kept as the way back."),
     ProblemType("stock_file_exists", 409, "The image is saved already", "`stock_file_id` is the one that is kept."),
+    ProblemType("stock_file_required", 409, "Save the stock image first", "A rescue link leads to the vehicle's stock image."),
+    ProblemType("too_many_rescue_links", 409, "Too many open rescue links", "DELETE one, then repeat."),
     ProblemType("text_version_outdated", 409, "The text has changed", "Read `meta/` again, show the text, and ask the rider again."),
     ProblemType("transfer_code_wrong", 409, "The code is not right", "`tries_left` more are possible."),
     ProblemType("transfer_closed", 409, "The offer has ended", "It was accepted, withdrawn, ran out, or had too many wrong codes."),

@@ -8,10 +8,11 @@ from uuid import UUID
 from django.db.models import Q, QuerySet
 
 from core.pagination import decode_cursor, encode_cursor
-from garage import catalog
+from garage import catalog, policies
 from garage import vin as vins
 from garage.enums import CatalogStatus, TransferState
 from garage.exceptions import (
+    RescueLinkNotFound,
     StockFileNotFound,
     TransferNotFound,
     VehicleModNotFound,
@@ -20,6 +21,7 @@ from garage.exceptions import (
 from garage.models import (
     EcuReadout,
     NoReadBackConsent,
+    RescueLink,
     StockFile,
     Vehicle,
     VehicleMod,
@@ -99,6 +101,25 @@ def get_stock_file(vehicle: Vehicle, stock_file_id: UUID) -> StockFile:
     if stock_file is None:
         raise StockFileNotFound
     return stock_file
+
+
+def find_rescue_image(vehicle: Vehicle) -> StockFile | None:
+    """The stock image that a rescue brings: the newest for the ECU that is in the vehicle, else the newest; or None."""
+    stock_files = list(list_stock_files(vehicle).order_by("-created_at", "-id"))
+    return next((stock_file for stock_file in stock_files if policies.is_way_back(stock_file, vehicle)), next(iter(stock_files), None))
+
+
+def list_rescue_links(vehicle: Vehicle, *, at: datetime) -> QuerySet[RescueLink]:
+    """A vehicle's links that still open something."""
+    return RescueLink.objects.of(vehicle).open(at=at)
+
+
+def get_rescue_link(vehicle: Vehicle, link_id: UUID) -> RescueLink:
+    """One of a vehicle's links, in any state. Raises: RescueLinkNotFound."""
+    link = RescueLink.objects.of(vehicle).filter(pk=link_id).first()
+    if link is None:
+        raise RescueLinkNotFound
+    return link
 
 
 def has_stock_file(vehicle: Vehicle) -> bool:

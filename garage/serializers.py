@@ -3,6 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
@@ -32,6 +33,7 @@ from garage.enums import (
 from garage.models import (
     EcuReadout,
     NoReadBackConsent,
+    RescueLink,
     StockFile,
     Vehicle,
     VehicleMake,
@@ -39,6 +41,7 @@ from garage.models import (
     VehicleModel,
 )
 from garage.selectors import Departure, VinReport
+from garage.services import Rescue
 
 LARGEST_IMAGE_BYTES = 64 * 1024 * 1024
 LINK_SECONDS = 60
@@ -371,6 +374,94 @@ def render_stock_file(stock_file: StockFile, *, ticket: dict[str, Any], at: date
         "restore_ticket": ticket,
         "url": url,
         "url_expires_at": _utc(url_expires_at),
+    }
+
+
+# Rescue
+
+RESCUE_FILE_NAMES = {ImageFormat.BIN: "stock.bin", ImageFormat.INTEL_HEX: "stock.hex", ImageFormat.S_RECORD: "stock.s19"}
+
+
+class RescueLinkOutput(Output):
+    id = serializers.UUIDField()
+    uses_left = serializers.IntegerField()
+    created_at = UtcDateTimeField()
+    last_used_at = UtcDateTimeField(allow_null=True)
+    expires_at = UtcDateTimeField()
+
+
+class NewRescueLinkOutput(RescueLinkOutput):
+    token = serializers.CharField(allow_null=True, help_text="Shown once: null when an idempotent request is repeated.")
+    url = serializers.CharField(allow_null=True, help_text="A page with the token in its fragment: a code to scan.")
+
+
+def render_rescue_link(link: RescueLink) -> dict[str, Any]:
+    """A link as `RescueLinkOutput` declares it."""
+    return {
+        "id": str(link.id),
+        "uses_left": link.uses_left,
+        "created_at": _utc(link.created_at),
+        "last_used_at": _utc(link.last_used_at),
+        "expires_at": _utc(link.expires_at),
+    }
+
+
+def render_new_rescue_link(link: RescueLink, *, token: str | None) -> dict[str, Any]:
+    """A link just made, as `NewRescueLinkOutput` declares it."""
+    url = f"{settings.PUBLIC_BASE_URL}/rescue#{token}" if token else None
+    return {**render_rescue_link(link), "token": token, "url": url}
+
+
+class RescueInput(Input):
+    token = CleanCharField(max_length=64)
+
+
+class RescuedVehicleOutput(Output):
+    make = serializers.CharField()
+    model = serializers.CharField()
+    year = serializers.IntegerField()
+    hardware_number = serializers.CharField(help_text="Of the ECU that the image is for. Read yours before you write anything.")
+
+
+class RescueImageOutput(Output):
+    format = serializers.ChoiceField(choices=ImageFormat.choices)
+    size_bytes = serializers.IntegerField(help_text="Of the file as it is downloaded.")
+    sha256 = serializers.CharField(help_text="Of the file as it is downloaded.")
+    image = ImageOutput()
+    calibration_id = serializers.CharField()
+    url = serializers.CharField(help_text="Good for a minute; send no Authorization.")
+    url_expires_at = UtcDateTimeField()
+
+
+class RescueOutput(Output):
+    vehicle = RescuedVehicleOutput()
+    stock_file = RescueImageOutput()
+    restore_ticket = EnvelopeOutput(help_text="Verify it as docs/trust.md says, before the image is written.")
+    root = EnvelopeOutput(help_text="The newest root document, for an app that has none. An app that ships with one walks from that.")
+
+
+def render_rescue(rescue: Rescue, *, root: dict[str, Any], at: datetime) -> dict[str, Any]:
+    """What a code opened, as `RescueOutput` declares it. Nothing of the owner's is in it: not even how they called the file."""
+    vehicle, stock_file = rescue.vehicle, rescue.stock_file
+    name = RESCUE_FILE_NAMES[ImageFormat(stock_file.format)]
+    return {
+        "vehicle": {
+            "make": vehicle.make,
+            "model": vehicle.model,
+            "year": vehicle.year,
+            "hardware_number": stock_file.hardware_number,
+        },
+        "stock_file": {
+            "format": stock_file.format,
+            "size_bytes": stock_file.size_bytes,
+            "sha256": stock_file.sha256,
+            "image": {"base": stock_file.image_base, "size_bytes": stock_file.image_size_bytes, "sha256": stock_file.image_sha256},
+            "calibration_id": stock_file.calibration_id,
+            "url": storage.presign_get(stock_file.storage_key, expires_seconds=LINK_SECONDS, filename=name),
+            "url_expires_at": _utc(at + timedelta(seconds=LINK_SECONDS)),
+        },
+        "restore_ticket": rescue.restore_ticket,
+        "root": root,
     }
 
 

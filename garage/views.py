@@ -2,18 +2,23 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.cache import cache_control
+from django.views.decorators.http import require_safe
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from core import signing
 from core.pagination import Key, Ordering
 from core.views import ApiView
 from garage import catalog, selectors, services
 from garage import serializers as shapes
 from garage.identity import vehicle_identity
-from garage.models import NoReadBackConsent, StockFile, Vehicle, VehicleTransfer
+from garage.models import NoReadBackConsent, RescueLink, StockFile, Vehicle, VehicleTransfer
 from garage.restore_tickets import sign_restore_ticket
 from garage.sync import synced_until
 
@@ -159,6 +164,53 @@ class StockFileView(ApiView):
         return Response(_stock_renderer(owned, at=self.at, link_required=True)(found))
 
 
+class RescueLinkListView(ApiView):
+    def get(self, request: Request, vehicle: UUID) -> Response:
+        """The rescue links of a vehicle that still open something, newest first."""
+        return self.page(
+            selectors.list_rescue_links(selectors.get_vehicle(request.user, vehicle), at=self.at), NEWEST, render=shapes.render_rescue_link
+        )
+
+    def post(self, request: Request, vehicle: UUID) -> Response:
+        """Make a code by which any phone gets this vehicle's stock image and its restore ticket, without an account.
+
+        It works ten times, for 180 days, whatever happens to your account, and you are told of each use. Revoke it when
+        it is lost. The token is shown once.
+        """
+        tokens: dict[UUID, str] = {}
+
+        def act(claim) -> RescueLink:
+            link, token = services.make_rescue_link(owner=request.user, vehicle_id=vehicle, at=self.at)
+            tokens[link.pk] = token
+            return link
+
+        return self.create_once(
+            act,
+            render=lambda link: shapes.render_new_rescue_link(link, token=tokens.get(link.pk)),
+            find=lambda link_id: selectors.get_rescue_link(selectors.get_vehicle(request.user, vehicle), link_id),
+        )
+
+
+class RescueLinkView(ApiView):
+    def delete(self, request: Request, vehicle: UUID, link: UUID) -> Response:
+        """Revoke a rescue link."""
+        services.revoke_rescue_link(owner=request.user, vehicle_id=vehicle, link_id=link, at=self.at)
+        return Response(status=204)
+
+
+class RescueView(ApiView):
+    authentication_classes: ClassVar[list[type]] = []  # no account is needed, and none is looked at
+
+    def post(self, request: Request) -> Response:
+        """Open a rescue code: the stock image of one vehicle, its restore ticket and the root that both are verified by.
+
+        Each call counts as one of the code's ten uses. Unknown, used up, expired and revoked codes are answered alike.
+        """
+        rescue = services.use_rescue_link(token=self.body()["token"], at=self.at)
+        root = signing.root_envelope(signing.current_root().version)
+        return Response(shapes.render_rescue(rescue, root=root, at=self.at))
+
+
 class NoReadBackView(ApiView):
     def post(self, request: Request, vehicle: UUID) -> Response:
         """Accept that this ECU can't be read, so that there is no way back. Counts for files that can't be read back only."""
@@ -231,3 +283,10 @@ class ModelListView(ApiView):
         params = self.params()
         models = catalog.list_models(make=params.get("make"), q=params.get("q"), kind=params.get("kind"), year=params.get("year"))
         return self.page(models, BY_QUALITY, params=params, render=shapes.render_model)
+
+
+@require_safe
+@cache_control(public=True, max_age=300)
+def rescue_page(request: HttpRequest) -> HttpResponse:
+    """What a rescue code leads to in a browser. The token stands in the fragment, which no server sees; a press opens it."""
+    return render(request, "garage/rescue.html")

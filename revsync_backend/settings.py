@@ -31,6 +31,7 @@ SECRET_KEY = env("SECRET_KEY", default="")
 JWT_SIGNING_KEYS = dict(pair.split(":", 1) for pair in env.list("JWT_SIGNING_KEYS", default=[]))  # kid → key; the first signs, all verify
 FIELD_ENCRYPTION_KEYS = env.list("FIELD_ENCRYPTION_KEYS", default=[])  # Fernet keys; the first encrypts, all decrypt
 HASH_KEY = env("HASH_KEY", default="")
+HASH_KEYS_RETIRED = env.list("HASH_KEYS_RETIRED", default=[])  # earlier ones: for recovery codes and receipts of deletions
 CURSOR_KEY = env("CURSOR_KEY", default="") or SECRET_KEY
 SIGNING_KEYS_DIR = Path(env("SIGNING_KEYS_DIR", default=str(DATA_DIR / "signing")))
 
@@ -158,6 +159,7 @@ LIMITS = {
     "uploads_account": (200, 3600),
     "exports_account": (10, 86400),
     "transfer_tries": (10, 3600),
+    "rescue_peer": (30, 900),
 }
 # Approximate limits (cache): name → (how many, window in seconds); "default" applies to every API route.
 APPROXIMATE_LIMITS = {"default": (env.int("API_REQUESTS_PER_MINUTE", default=1200), 60)}

@@ -7,6 +7,7 @@ from django.urls import include, path
 from core import docs, health, media, meta
 from core.admin_site import admin_urls
 from core.endpoints import Endpoint, urlpatterns_of
+from garage.views import rescue_page
 from marketplace.views import stand_in
 
 ENDPOINT_MODULES = ["core.uploads.endpoints", "users.endpoints", "tuners.endpoints", "garage.endpoints", "marketplace.endpoints"]
@@ -24,6 +25,7 @@ urlpatterns = [
     path("api/v1/", include(urlpatterns_of(all_endpoints()))),
     path("media/<path:key>", media.serve, name="media"),
     path("stand-in/pay/<slug:intent_id>", stand_in.pay_page, name="stand_in_pay_page"),  # development only
+    path("rescue", rescue_page, name="rescue"),
     path("api/schema/", docs.schema, name="schema"),
     path("api/docs/", docs.swagger_ui, name="docs"),
     path("api/redoc/", docs.redoc, name="redoc"),

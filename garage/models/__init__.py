@@ -1,6 +1,7 @@
 """Every table of the garage."""
 
 from garage.models.catalog import MakeAlias, ModelAlias, VehicleMake, VehicleModel
+from garage.models.rescue import RescueLink
 from garage.models.stock import NoReadBackConsent, StockFile
 from garage.models.transfers import VehicleTransfer
 from garage.models.vehicles import EcuReadout, Vehicle, VehicleMod
@@ -10,6 +11,7 @@ __all__ = [
     "MakeAlias",
     "ModelAlias",
     "NoReadBackConsent",
+    "RescueLink",
     "StockFile",
     "Vehicle",
     "VehicleMake",

@@ -8,6 +8,7 @@ from garage.services.ecu import (
     record_installed_tune,
 )
 from garage.services.mods import add_mod, delete_mod, update_mod
+from garage.services.rescue import Rescue, make_rescue_link, revoke_rescue_link, use_rescue_link
 from garage.services.stock import save_stock_file
 from garage.services.transfers import (
     accept_transfer,
@@ -28,6 +29,7 @@ from garage.services.vehicles import (
 __all__ = [
     "Added",
     "ImportReport",
+    "Rescue",
     "accept_no_read_back",
     "accept_transfer",
     "add_mod",
@@ -40,11 +42,14 @@ __all__ = [
     "forget_installed_tune",
     "import_catalogue",
     "lock_garages",
+    "make_rescue_link",
     "offer_transfer",
     "record_ecu_readout",
     "record_installed_tune",
+    "revoke_rescue_link",
     "save_stock_file",
     "update_mod",
     "update_vehicle",
+    "use_rescue_link",
     "withdraw_transfer",
 ]

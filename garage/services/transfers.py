@@ -23,7 +23,7 @@ from garage.exceptions import (
     VinInGarage,
 )
 from garage.models import Vehicle, VehicleTransfer
-from garage.services.vehicles import get_locked_vehicle, lock_garages
+from garage.services.vehicles import end_rescue_links, get_locked_vehicle, lock_garages
 from users.models import User
 
 LIFETIME = timedelta(hours=48)
@@ -146,6 +146,7 @@ def accept_transfer(*, receiver: User, transfer_id: UUID, at: datetime) -> Vehic
     vehicle.save(
         update_fields=["owner", "nickname", "photo_key", "is_primary", "creation_fingerprint", "revision", "updated_at", "changed_at"]
     )
+    end_rescue_links(vehicle_id=vehicle.pk, at=at)  # the former owner's codes must not open what is another's now
     audit.record(
         act="vehicle_transfer.accepted",
         actor_id=receiver.pk,

@@ -23,6 +23,7 @@ from garage.exceptions import GarageFull, VehicleNotFound, VinInGarage
 from garage.models import (
     EcuReadout,
     NoReadBackConsent,
+    RescueLink,
     StockFile,
     Vehicle,
     VehicleMod,
@@ -172,6 +173,7 @@ def erase_garage(owner_id: UUID, *, at: datetime | None = None) -> dict[str, int
             _replace_photo(vehicle, None, at=at)
         gone = {"vehicles": len(vehicles), "stock_files": len(keys)}
         NoReadBackConsent.objects.filter(vehicle__in=rows).delete()
+        RescueLink.objects.filter(vehicle__in=rows).delete()
         stock_files.delete()
         gone["mods"] = VehicleMod.objects.filter(vehicle__in=rows).delete()[0]
         EcuReadout.objects.filter(vehicle__in=rows).update(serial=None, serial_hash=None)
@@ -194,6 +196,12 @@ def _bury(vehicle: Vehicle, *, at: datetime) -> None:
     VehicleTransfer.objects.filter(vehicle=vehicle, state=TransferState.OFFERED).update(
         state=TransferState.WITHDRAWN, ended_at=at, changed_at=Now()
     )
+    end_rescue_links(vehicle_id=vehicle.pk, at=at)
+
+
+def end_rescue_links(*, vehicle_id: UUID, at: datetime) -> None:
+    """End every rescue link of a vehicle that is deleted or handed on. Within the caller's transaction."""
+    RescueLink.objects.filter(vehicle_id=vehicle_id, revoked_at=None).update(revoked_at=at)
 
 
 def _demote_others(vehicle: Vehicle, *, at: datetime) -> None:

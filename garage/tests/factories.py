@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import factory
 
+from core import clock
 from core.crypto import keyed_hash
 from core.ids import new_id
 from garage.enums import (
@@ -20,6 +21,7 @@ from garage.models import (
     MakeAlias,
     ModelAlias,
     NoReadBackConsent,
+    RescueLink,
     StockFile,
     Vehicle,
     VehicleMake,
@@ -33,6 +35,7 @@ HARDWARE_NUMBER = "RSH-4711-A"
 CALIBRATION_ID = "RSC-210-EU"
 IMAGE_SIZE_BYTES = 262_144
 TRANSFER_CODE = "K7WQ-M2XD"
+RESCUE_TOKEN = "b2Zmc2V0LXBpc3Rvbi1jYW1zaGFm"
 
 
 def folded(name: str) -> str:
@@ -120,6 +123,22 @@ class StockFileFactory(factory.django.DjangoModelFactory):
     hardware_number = HARDWARE_NUMBER
     calibration_id = CALIBRATION_ID
     created_at = MADE_AT
+
+
+class RescueLinkFactory(factory.django.DjangoModelFactory):
+    """An open link whose code is `RESCUE_TOKEN`, once."""
+
+    class Meta:
+        model = RescueLink
+
+    class Params:
+        token = RESCUE_TOKEN
+
+    vehicle = factory.SubFactory("garage.tests.factories.VehicleFactory", with_stock=True)
+    made_by = factory.SelfAttribute("vehicle.owner")
+    token_sha256 = factory.LazyAttribute(lambda link: hashlib.sha256(link.token.encode()).digest())
+    created_at = factory.LazyFunction(clock.now)
+    expires_at = factory.LazyAttribute(lambda link: link.created_at + timedelta(days=180))
 
 
 class VehicleFactory(factory.django.DjangoModelFactory):
