@@ -7,11 +7,11 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from core import clock
-from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, links_about, mark
+from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, links_about, mark, size
 from core.admin_site import site
 from core.models import AuditEvent
 from users import services
-from users.enums import Role
+from users.enums import ExportState, Role
 from users.models import (
     Challenge,
     Notice,
@@ -22,7 +22,9 @@ from users.models import (
     UserDevice,
     UserProfile,
 )
+from users.privacy_models import AccountDeletion, DataExport
 
+EXPORT_KINDS = {ExportState.READY: "good", ExportState.FAILED: "bad"}
 ROLE_KINDS = {Role.ADMIN: "bad", Role.TUNER: "good", Role.CREATOR: "good"}
 
 
@@ -205,3 +207,35 @@ class RecoveryCodeAdmin(_OfPersonAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
         return super().get_queryset(request).defer("code_hash")
+
+
+@admin.register(DataExport, site=site)
+class DataExportAdmin(_OfPersonAdmin):
+    """Staff see that it was made; the file is its person's alone."""
+
+    icon, rank = "archive", 90
+    list_display = ("created_at", "person", "coloured_state", "readable_size", "ready_at", "expires_at")
+    list_filter = ("state",)
+    search_fields = ("user__email", "user__display_name")
+    ordering = ("-created_at", "-pk")
+    concealed = ("storage_key",)
+
+    @admin.display(description="State", ordering="state")
+    def coloured_state(self, export: DataExport) -> Any:
+        return mark(export.get_state_display(), EXPORT_KINDS.get(ExportState(export.state), "neutral"))
+
+    @admin.display(description="Size", ordering="size_bytes")
+    def readable_size(self, export: DataExport) -> str:
+        return size(export.size_bytes)
+
+
+@admin.register(AccountDeletion, site=site)
+class AccountDeletionAdmin(ReadOnlyAdmin):
+    """The receipt of a deleted account: who it was is not kept."""
+
+    icon, rank = "person_off", 100
+    list_display = ("deleted_at", "user_id", "objects_deleted_at", "mailed_at", "copied_at")
+    list_filter = (("objects_deleted_at", admin.EmptyFieldListFilter), ("mailed_at", admin.EmptyFieldListFilter))
+    search_help_text = "The id that the account had."
+    ordering = ("-deleted_at", "-pk")
+    concealed = ("trace_hashes", "object_hashes")
