@@ -25,6 +25,7 @@ from users.services.challenges import address_hash, answer_challenge, consume, c
 from users.services.mfa import replace_recovery_codes
 from users.services.notices import notify
 from users.services.sessions import DeviceInfo, confirm_password, end_all_sessions, start_session
+from users.services.staff import lock_admins
 
 
 def request_registration(*, email: str, password: str, display_name: str, terms_version: str, at: datetime) -> Challenge:
@@ -403,7 +404,6 @@ def _ensure_reason(reason: str) -> None:
 
 
 def _ensure_another_admin(user: User) -> None:
-    """Two admins who demote each other at once must not both succeed: all admins are locked, in the order of their ids."""
-    admins = list(User.objects.admins().select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))
-    if not set(admins) - {user.pk}:
+    """Two admins who demote each other at once must not both succeed."""
+    if not lock_admins() - {user.pk}:
         raise LastActiveAdmin

@@ -26,6 +26,7 @@ from users.models import AccountDeletion, Challenge, User, UserDevice
 from users.personal_data import address_of_deleted
 from users.privacy import AtDeletion, Blocker, Holding
 from users.services.challenges import address_hash
+from users.services.staff import lock_admins
 
 COPY_PREFIX = "privacy/deletions/"
 UNDELIVERABLE_AFTER = timedelta(days=7)
@@ -49,15 +50,14 @@ def plan_deletion(*, user: User, at: datetime) -> DeletionPlan:
 def delete_account(*, user: User, session: UserDevice, stock_files_saved: bool, at: datetime) -> AccountDeletion:
     """Delete the account of the person who asks, and answer with the receipt. Called by the person, stepped up.
 
-    Every session is dead with the transaction. Locks the person's row against everything. A second call has no session to
-    call with. Queues users.tasks.delete_objects_of_account (twice), copy_deletion and mail_deletion_receipt.
+    Every session is dead with the transaction. Locks the admins, then the person's row against everything. A second call has no
+    session to call with. Queues users.tasks.delete_objects_of_account (twice), copy_deletion and mail_deletion_receipt.
 
     Raises: AccountDeletionBlocked (`blockers`), StockFilesOffered (`stock_files`).
     """
     with transaction.atomic():
+        lock_admins()  # before the own row: two admins who leave at once would wait for each other
         person = User.objects.select_for_update().get(pk=user.pk)
-        if person.role == Role.ADMIN:  # two admins who leave at once must not both be "not the last one"
-            list(User.objects.admins().select_for_update(no_key=True).order_by("pk").values_list("pk"))
         if blockers := privacy.blockers_of(user.pk):
             raise AccountDeletionBlocked(blockers=[vars(blocker) for blocker in blockers])
         if not stock_files_saved and (stock_files := privacy.offers_to(user.pk)):

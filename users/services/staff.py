@@ -1,5 +1,6 @@
 """What staff do: the way into the admin site, and what they do to an account's sessions."""
 
+import uuid
 from datetime import datetime
 
 from django.db import transaction
@@ -59,3 +60,11 @@ def end_sessions_by_staff(*, user: User, actor: User, reason: str, at: datetime)
             at=at,
         )
     return ended
+
+
+def lock_admins() -> set[uuid.UUID]:
+    """The admins who may act, all locked in the order of their ids, so that one of them is left whoever goes at the same time.
+
+    For services that take an admin away, before they lock that row itself; inside their transaction.
+    """
+    return set(User.objects.admins().select_for_update(no_key=True).order_by("pk").values_list("pk", flat=True))

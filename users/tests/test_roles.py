@@ -75,18 +75,52 @@ class TestSetRole:
 
 
 @pytest.mark.django_db(transaction=True)
-class TestTwoDemotionsAtOnce:
-    def demote_each_other(self, row_locks=True):
-        one, two = UserFactory(admin=True), UserFactory(admin=True)
-        return race_all([lambda: set_role(one, "RIDER", actor=two), lambda: set_role(two, "RIDER", actor=one)], row_locks=row_locks)
+class TestTwoAdminsGoAtOnce:
+    """Demoted by each other, or deleting their own accounts: one is left, and nobody waits for the other for ever."""
 
-    def test_one_admin_is_left(self):
-        assert self.demote_each_other() == ["last_active_admin", "ok"]
+    def demote(self, admin, by):
+        return lambda: set_role(admin, "RIDER", actor=by)
+
+    def leave(self, admin):
+        session = UserDeviceFactory(user=admin)
+        return lambda: services.delete_account(user=admin, session=session, stock_files_saved=True, at=clock.now())
+
+    def go(self, one_leaves, other_leaves, **control):
+        one, other = UserFactory(admin=True), UserFactory(admin=True)
+        acts = [
+            self.leave(one) if one_leaves else self.demote(one, other),
+            self.leave(other) if other_leaves else self.demote(other, one),
+        ]
+        return race_all(acts, **control)
+
+    @pytest.mark.parametrize(
+        ("one_leaves", "other_leaves", "refusals"),
+        [
+            (False, False, {"last_active_admin"}),
+            (True, True, {"account_deletion_blocked"}),
+            (True, False, {"last_active_admin", "account_deletion_blocked"}),
+        ],
+        ids=["demoted both", "both leave", "one leaves, one is demoted"],
+    )
+    def test_one_admin_is_left(self, one_leaves, other_leaves, refusals):
+        outcomes = self.go(one_leaves, other_leaves)
+
+        assert outcomes.count("ok") == 1 and set(outcomes) - {"ok"} <= refusals
         assert User.objects.admins().count() == 1
 
-    def test_control_without_the_lock_none_is_left(self):
-        assert self.demote_each_other(row_locks=False) == ["ok", "ok"]
+    @pytest.mark.parametrize(
+        ("leave", "meet_after"), [(False, None), (True, 'UPDATE "users_user"')], ids=["demoted both", "both leave"]
+    )
+    def test_control_without_the_lock_none_is_left(self, leave, meet_after):
+        assert self.go(leave, leave, row_locks=False, meet_after=meet_after) == ["ok", "ok"]
         assert User.objects.admins().count() == 0
+
+    def test_five_admins_who_all_leave_leave_one(self):
+        admins = [UserFactory(admin=True) for _ in range(5)]
+
+        outcomes = race_all([self.leave(admin) for admin in admins])
+
+        assert outcomes == ["account_deletion_blocked"] + ["ok"] * 4
 
 
 @pytest.mark.django_db

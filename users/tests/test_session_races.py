@@ -6,6 +6,7 @@ one starts.
 
 import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import OperationalError, connection
@@ -290,6 +291,27 @@ class TestRefreshWhileItEnds:
 
         assert in_between(lambda: rotate(token), lambda: User.objects.get().delete(), after=SESSION_READ) == "token_invalid"
         assert refresh(token).status_code == 401
+
+    def test_a_refresh_during_the_deletion_of_the_account_leaves_no_token_alive(self, session):
+        token, answers = tokens.mint_refresh(session), []
+        other = UserDeviceFactory(user=session.user)
+        delete = partial(services.delete_account, user=session.user, session=other, stock_files_saved=True, at=clock.now())
+
+        outcome = in_between(lambda: answers.append(rotate(token)), delete, after=SESSION_READ)
+        late = refresh(token)
+
+        assert (outcome, answers) == ("token_invalid", [])
+        assert (late.status_code, late.json()["code"]) == (401, "token_invalid")
+
+    def test_in_whatever_order_with_its_deletion_nobody_stays_signed_in(self, session):
+        token, answers = tokens.mint_refresh(session), []
+        other = UserDeviceFactory(user=session.user)
+        delete = partial(services.delete_account, user=session.user, session=other, stock_files_saved=True, at=clock.now())
+
+        outcomes = race_all([delete, *[lambda: answers.append(rotate(token))] * 3])
+
+        assert outcomes.count("ok") == 1 + len(answers)
+        assert {refresh(answer).status_code for answer in [token, *answers]} == {401}
 
     def test_an_account_that_is_closed_meanwhile_gets_tokens_for_nothing(self, session):
         token, answers = tokens.mint_refresh(session), []
