@@ -22,8 +22,7 @@ from django.conf import settings
 from django.db import transaction
 from django_tasks.base import TaskResultStatus
 from django_tasks_db.models import DBTaskResult
-from PIL import Image, ImageDraw
-from pypdf import PdfWriter
+from PIL import Image, ImageDraw, ImageFont
 
 from core import signing, storage
 from core.idempotency import Claim
@@ -40,7 +39,19 @@ from marketplace.demo.people import ADMINS, APPLICANTS, RIDERS, TUNERS, DemoAppl
 from marketplace.enums import PaymentAttemptState
 from marketplace.exceptions import AcknowledgementRequired, RegionBlocked
 from marketplace.models import PaymentAttempt, Purchase, Tune, TuneVersion, VersionStop
-from marketplace.services import buyer_reviews, flashes, grants, listings, purchasing, review, status, stops, versions
+from marketplace.services import (
+    buyer_reviews,
+    favorites,
+    flashes,
+    grants,
+    listings,
+    purchasing,
+    review,
+    status,
+    stops,
+    upkeep,
+    versions,
+)
 from marketplace.services.inspection import inspect_version
 from tuners import services as tuners
 from tuners.models import TunerApplication, TunerProfile
@@ -51,7 +62,12 @@ from users.services import accounts
 DAY = timedelta(days=1)
 HOUR = timedelta(hours=1)
 PAY_TIMEOUT_SECONDS = 15
-TELLING_TASKS = ["users.tasks.deliver_notice", "marketplace.tasks.versions.tell_owners", "marketplace.tasks.trust.tell_stop"]
+DONE_ALREADY = [  # tasks that the story has told itself, or whose mails would arrive months late
+    "users.tasks.deliver_notice",
+    "marketplace.tasks.versions.tell_owners",
+    "marketplace.tasks.trust.tell_stop",
+    "marketplace.tasks.tunes.refresh_makes_of",
+]
 MIME_BIN = "application/octet-stream"
 
 
@@ -106,6 +122,7 @@ class Loader:
                 self.publish_tunes,
                 self.fill_garages,
                 self.trade,
+                self.change_their_minds,
                 self.stop_versions,
             ):
                 self.say(chapter.__doc__.splitlines()[0].rstrip("."))
@@ -117,7 +134,8 @@ class Loader:
         finish(self.data_dir)
 
     def ago(self, days: float) -> datetime:
-        return self.now - days * DAY
+        """About so many days ago, at some moment that nobody chose."""
+        return self.now - days * DAY - timedelta(seconds=self.chance.randint(60, 6 * 3600))
 
     # People
 
@@ -127,8 +145,12 @@ class Loader:
             password = _password()
             user, secret, _ = accounts.create_admin(email=f"{key}@revsync.example", password=password, display_name=name, at=self.ago(400))
             self._remember(key, user, "ADMIN", password, secret)
-        for key, name, country in RIDERS:
-            self._register(key, name, country, at=self.ago(self.chance.randint(100, 320)))
+        for key, name, country, town, experience in RIDERS:
+            at = self.ago(self.chance.randint(100, 320))
+            self._register(key, name, country, at=at)
+            users.update_profile(
+                user=self.people[key], changes={"location": town, "experience_level": experience}, revision=None, at=at + HOUR
+            )
         for tuner in TUNERS:
             self._register(tuner.key, tuner.name, tuner.country, at=self.ago(330), role=tuner.kind, mfa=True, about=tuner.about)
         for applicant in APPLICANTS:
@@ -143,7 +165,7 @@ class Loader:
         )
         users.update_profile(user=user, changes={"country": country}, revision=None, at=at)
         secret = accounts.enrol_by_operator(user=user, at=at)[0] if mfa else None
-        self._remember(key, user, role, password, secret, about)
+        self._remember(key, User.objects.get(pk=user.pk), role, password, secret, about)
 
     def _remember(self, key: str, user: User, role: str, password: str, secret: str | None, about: str = "") -> None:
         self.people[key] = user
@@ -166,6 +188,7 @@ class Loader:
                 )
             tuners.approve_application(application_id=application.pk, actor=self.admin, reason="Complete and checked.", at=at + 2 * DAY)
             self.people[tuner.key].refresh_from_db()
+            tuners.change_profile(user=self.people[tuner.key], about=tuner.profile, at=at + 3 * DAY)
 
     def _apply(self, tuner: DemoTuner | DemoApplicant, *, at: datetime, submit: bool = True) -> TunerApplication:
         applicant = self.people[tuner.key]
@@ -216,7 +239,9 @@ class Loader:
     def publish_tunes(self) -> None:
         """Upload, inspect, review and publish tunes."""
         for index, spec in enumerate(TUNES):
-            self._publish(spec, at=self.ago(150 - index * 1.9))
+            waiting = {"in_review": 1.2, "changes": 4}
+            self._publish(spec, at=self.ago(waiting.get(spec.story, 150 - index * 1.9)))
+        upkeep.refresh_makes()
 
     def _publish(self, spec: DemoTune, *, at: datetime) -> None:
         tuner = next(tuner for tuner in TUNERS if tuner.key == spec.tuner)
@@ -280,14 +305,15 @@ class Loader:
                     "fitments": [
                         {
                             "make": family.make,
-                            "model": family.model,
-                            "year_from": family.year_from,
-                            "year_to": family.year_to,
+                            "model": model,
+                            "year_from": year_from,
+                            "year_to": year_to,
                             "markets": family.sold_in(variant.market),
                             "hardware_numbers": [variant.hardware_number],
                             "calibration_ids": [variant.calibration_id],
                             "image_size_bytes": family.image_size_bytes,
                         }
+                        for model, year_from, year_to in family.models
                     ],
                 }
             )
@@ -350,17 +376,19 @@ class Loader:
         """Put bikes and cars into garages, read their ECUs, save stock files."""
         plan = [*FAMILIES, BY_KEY["mt09"], BY_KEY["mt07"], BY_KEY["z900"], BY_KEY["t7"]]
         for index, family in enumerate(plan):
-            key, _, country = RIDERS[index % len(RIDERS)]
+            key, _, country, *_ = RIDERS[index % len(RIDERS)]
             self._add_ride(self.people[key], family, _market_of(country, family), index=index, at=self.ago(95 - index))
 
     def _add_ride(self, owner: User, family: EcuFamily, market: str, *, index: int, at: datetime) -> None:
+        year = family.year_from + index % (family.year_to - family.year_from + 1)
         vehicle = garage.add_vehicle(
             owner=owner,
             at=at,
             kind=family.kind,
             make=family.make,
             model=family.model,
-            year=family.year_from + index % (family.year_to - family.year_from + 1),
+            year=year,
+            vin=family.vin(year, 101 + index) if index % 3 == 0 else None,
             market=market,
             odometer_km=3_000 + 700 * index,
             fuel={"octane": family.octane[0], "scale": family.octane[1]},
@@ -384,16 +412,17 @@ class Loader:
             upload_id = self._upload(owner, "STOCK_FILE", f"{variant.calibration_id}.bin", content, MIME_BIN, at=at)
             garage.save_stock_file(owner=owner, vehicle_id=vehicle.pk, upload_id=upload_id, at=at)
             ride.has_stock_file = True
+        if family.read_back == "NO":
+            garage.accept_no_read_back(owner=owner, vehicle_id=vehicle.pk, text_version=agreed_text("no_read_back").version, at=at)
         vehicle.refresh_from_db()
         self.rides.append(ride)
 
     def trade(self) -> None:
         """Buy, download, flash and review."""
         told = 0
-        for index, (ride, offer) in enumerate(self._deals()):
-            bought_at = max(offer.version.published_at, ride.vehicle.created_at) + (1 + index % 17) * DAY
-            if bought_at >= self.now - DAY:
-                bought_at = self.now - DAY - index * 13 * timedelta(minutes=1)
+        for index, (ride, offer, share) in enumerate(self._deals()):
+            earliest = max(offer.version.published_at, ride.vehicle.created_at) + DAY
+            bought_at = earliest + share * (self.now - DAY - earliest)
             purchase = self._buy(ride, offer, at=bought_at)
             if purchase is None:
                 continue
@@ -413,12 +442,22 @@ class Loader:
                         tuners.reply_to_review(
                             user=offer.author, review_id=posted.pk, text=REPLIES[told % len(REPLIES)], at=bought_at + 9 * HOUR
                         )
+                    if told == 7:
+                        tuners.report_review(
+                            reporter=offer.author,
+                            review_id=posted.pk,
+                            reason="FAKE",
+                            text="This rider had the file for five minutes; the consumption can't have been measured.",
+                            at=self.ago(1),
+                        )
                     told += 1
+            if index % 4 == 0:
+                favorites.add_favorite(user=ride.owner, tune_id=offer.tune.pk, at=bought_at - HOUR)
             if index % 5 == 0:
                 tuners.follow_tuner(follower=ride.owner, tuner_id=offer.tune.tuner_id, at=bought_at)
 
-    def _deals(self) -> Iterator[tuple[Ride, Offer]]:
-        """Every rider buys one or two of the tunes that fit."""
+    def _deals(self) -> Iterator[tuple[Ride, Offer, float]]:
+        """Every rider buys two or three of the tunes that fit, at some share of the time since they could."""
         for index, ride in enumerate(self.rides):
             fitting = [
                 offer
@@ -427,10 +466,25 @@ class Loader:
                 and ride.family.variant(ride.market).market in _markets_of(offer.spec, ride.family)
                 and (offer.spec.category != "STAGE_2" or index % 2)
             ]
-            for offer in fitting[: 2 + index % 2]:
-                yield ride, offer
+            wanted = fitting[: 2 + index % 2]
+            for place, offer in enumerate(wanted):
+                yield ride, offer, (place + self.chance.random()) / len(wanted)
 
     def _buy(self, ride: Ride, offer: Offer, *, at: datetime) -> Purchase | None:
+        try:
+            purchase = self._begin(ride, offer, at=at)
+        except RegionBlocked:
+            return None
+        if purchase.status == "PENDING":
+            self._pay(purchase)
+            purchase = purchasing.sync_purchase(buyer=ride.owner, purchase_id=purchase.pk, at=at + timedelta(minutes=3))
+        if purchase.status != "PAID":
+            raise DemoFailed(f"{offer.tune.title} was not paid: {purchase.status}")
+        return purchase
+
+    @staticmethod
+    def _begin(ride: Ride, offer: Offer, *, at: datetime) -> Purchase:
+        """Ask for it as the app does: once, and again with whatever has to be acknowledged."""
         attestation = agreed_text("attestation")
         wish = purchasing.Wish(
             tune_id=offer.tune.pk,
@@ -442,18 +496,10 @@ class Loader:
         )
         try:
             with transaction.atomic():
-                purchase = purchasing.begin_purchase(buyer=ride.owner, wish=wish, claim=Claim(), at=at)
-        except RegionBlocked:
-            return None
+                return purchasing.begin_purchase(buyer=ride.owner, wish=wish, claim=Claim(), at=at)
         except AcknowledgementRequired as required:
             wish = replace(wish, acknowledged_reasons=tuple(required.members["required_reasons"]))
-            purchase = purchasing.begin_purchase(buyer=ride.owner, wish=wish, claim=Claim(), at=at)
-        if purchase.status == "PENDING":
-            self._pay(purchase)
-            purchase = purchasing.sync_purchase(buyer=ride.owner, purchase_id=purchase.pk, at=at + timedelta(minutes=3))
-        if purchase.status != "PAID":
-            raise DemoFailed(f"{offer.tune.title} was not paid: {purchase.status}")
-        return purchase
+            return purchasing.begin_purchase(buyer=ride.owner, wish=wish, claim=Claim(), at=at)
 
     @staticmethod
     def _pay(purchase: Purchase) -> None:
@@ -483,6 +529,13 @@ class Loader:
             at=at + HOUR,
         )
         ride.is_flashed = not fails
+
+    def change_their_minds(self) -> None:
+        """Give up a purchase, sell a bike."""
+        at = self.ago(3)
+        purchase = self._begin(self.rides[0], next(each for each in self.offers if each.spec.category == "QUICKSHIFTER"), at=at)
+        purchasing.cancel_purchase(buyer=purchase.buyer, purchase_id=purchase.pk, at=at + timedelta(minutes=9))
+        garage.offer_transfer(owner=self.rides[-1].owner, vehicle_id=self.rides[-1].vehicle.pk, at=self.now - HOUR)
 
     def stop_versions(self) -> None:
         """Recall one version, hold another, suspend a tuner."""
@@ -537,7 +590,7 @@ class Loader:
         """The story's notices stay in the app; their mails would arrive months late."""
         for stop in VersionStop.objects.all():
             stops.tell_stop(stop_id=stop.pk, at=self.now)
-        DBTaskResult.objects.filter(task_path__in=TELLING_TASKS, status=TaskResultStatus.READY).delete()
+        DBTaskResult.objects.filter(task_path__in=DONE_ALREADY, status=TaskResultStatus.READY).delete()
 
     def _write_stock_images(self) -> None:
         directory = self.data_dir / "demo" / "stock"
@@ -613,12 +666,18 @@ def _ticket_id(envelope: dict) -> UUID:
 
 
 def _pdf(business_name: str, kind: str) -> bytes:
-    """A blank page with a title: documents are looked at by people, and these are nobody's."""
-    writer = PdfWriter()
-    writer.add_blank_page(width=595, height=842)
-    writer.add_metadata({"/Title": f"{kind.replace('_', ' ').title()} of {business_name} (demo)"})
+    """A page for a reviewer to look at: it says what it stands for, and that it is nobody's."""
+    page = Image.new("L", (1240, 1754), 255)
+    draw = ImageDraw.Draw(page)
+    draw.rectangle((80, 80, 1160, 1674), outline=120, width=3)
+    for y, size, text in (
+        (200, 64, kind.replace("_", " ").capitalize()),
+        (320, 44, business_name),
+        (900, 30, "Specimen for the demo data. Not a document."),
+    ):
+        draw.text((160, y), text, fill=40, font=ImageFont.load_default(size))
     out = BytesIO()
-    writer.write(out)
+    page.save(out, "PDF", resolution=150, title=f"{kind.replace('_', ' ').title()} of {business_name} (demo)")
     return out.getvalue()
 
 
