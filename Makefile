@@ -55,7 +55,7 @@ layers: install-dev
 types: install-dev
 	@$(BIN)/python tools/with_test_settings.py $(BIN)/mypy
 
-openapi: install-dev ## Write openapi.yaml, docs/problems.md and docs/endpoints.md from the code
+openapi: install-dev ## Write openapi.yaml, docs/problems.md, docs/endpoints.md and docs/privacy.md from the code
 	@$(BIN)/python tools/with_test_settings.py $(BIN)/python manage.py spectacular --file openapi.yaml --validate --fail-on-warn
 	@$(BIN)/python tools/with_test_settings.py $(BIN)/python tools/write_reference.py
 

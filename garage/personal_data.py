@@ -6,9 +6,9 @@ from typing import Any
 from uuid import UUID
 
 from core.storage import PUBLIC
-from garage.models import EcuReadout, NoReadBackConsent, StockFile, Vehicle
+from garage.models import NoReadBackConsent, RescueLink, StockFile, Vehicle
 from garage.services import erase_garage
-from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Excuse, Holding, Provider, StoredFile, Trace
+from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Excuse, Holding, Provider, StoredFile
 
 
 def _stats(user_id: UUID) -> dict[str, int]:
@@ -30,22 +30,6 @@ def _needed_keys(keys: set[str]) -> set[str]:
     }
 
 
-def _traces(user_id: UUID) -> Iterator[Trace]:
-    for vin, frame_number in Vehicle.objects.filter(owner_id=user_id).values_list("vin", "frame_number"):
-        yield Trace("vin", vin or "")
-        yield Trace("frame_number", frame_number or "")
-    for serial in EcuReadout.objects.filter(vehicle__owner_id=user_id, serial__isnull=False).values_list("serial", flat=True):
-        yield Trace("serial", serial)
-
-
-def _find_traces(before: datetime) -> Iterator[Trace]:
-    for vin, frame_number in Vehicle.objects.filter(created_at__lt=before).values_list("vin", "frame_number").iterator(chunk_size=2000):
-        yield Trace("vin", vin or "")
-        yield Trace("frame_number", frame_number or "")
-    serials = EcuReadout.objects.filter(received_at__lt=before, serial__isnull=False).values_list("serial", flat=True)
-    yield from (Trace("serial", serial) for serial in serials.iterator(chunk_size=2000))
-
-
 def _offers(user_id: UUID) -> Iterator[dict[str, Any]]:
     """Nothing else may stand between a rider and the way back to stock; so the way back is offered before it goes."""
     for row in StockFile.objects.filter(vehicle__owner_id=user_id, vehicle__deleted_at=None).order_by("pk"):
@@ -62,6 +46,7 @@ def _offers(user_id: UUID) -> Iterator[dict[str, Any]]:
 
 def _prepare(user_id: UUID, *, at: datetime) -> None:
     NoReadBackConsent.objects.filter(given_by_id=user_id).delete()
+    RescueLink.objects.filter(made_by_id=user_id).delete()
     erase_garage(user_id, at=at)
 
 
@@ -72,14 +57,21 @@ PROVIDER = Provider(
     stats=_stats,
     files=_files,
     needed_keys=_needed_keys,
-    traces=_traces,
-    find_traces=_find_traces,
     offers=_offers,
     prepare=_prepare,
     holdings=(
         Holding(
             "garage.StockFile", of=OF_VEHICLE, section="stock_files", why="The vehicle's way back to stock.",
             at_deletion=AtDeletion.DELETED, withheld="storage_key",
+        ),
+        Holding(
+            "garage.RescueLink", of=OF_VEHICLE, section="rescue_links", why="The way back from any phone, by a code that the owner made.",
+            at_deletion=AtDeletion.DELETED, withheld="token_sha256 made_by",
+        ),
+        Holding(
+            "garage.RescueLink", of="made_by_id", section="rescue_links_made",
+            why="The way back from any phone, by a code that the owner made.",
+            at_deletion=AtDeletion.DELETED, withheld="token_sha256",
         ),
         Holding(
             "garage.NoReadBackConsent", of=OF_VEHICLE, section="consents_on_my_vehicles",

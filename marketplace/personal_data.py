@@ -14,7 +14,6 @@ from marketplace.models import (
     Favorite,
     Flash,
     LedgerEntry,
-    License,
     Purchase,
     SearchPhrase,
     StoredFileCheck,
@@ -25,7 +24,7 @@ from marketplace.models import (
 from marketplace.services.listings import delete_tune
 from tuners.models import TunerProfile
 from users.models import User
-from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Blocker, Excuse, Holding, Provider, StoredFile, Trace
+from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Blocker, Excuse, Holding, Provider, StoredFile
 
 BOOKS = "the books must be kept for ten years; they name the account by an opaque id"
 PROOF = "they prove which bytes were handed out and written, under opaque ids"
@@ -103,17 +102,6 @@ def _shows_one_of(keys: set[str]) -> Q:
     return one_of
 
 
-def _traces(user_id: UUID) -> Iterator[Trace]:
-    hashes = License.objects.filter(holder_id=user_id).values_list("vehicle_identity_hashes", flat=True)
-    yield from (Trace("vehicle_identity", value) for row in hashes for value in row)
-
-
-def _find_traces(before: datetime) -> Iterator[Trace]:
-    hashes = License.objects.filter(created_at__lt=before).exclude(vehicle_identity_hashes=[])
-    for row in hashes.values_list("vehicle_identity_hashes", flat=True).iterator(chunk_size=2000):
-        yield from (Trace("vehicle_identity", value) for value in row)
-
-
 def _prepare(user_id: UUID, *, at: datetime) -> None:
     """Delete what nobody bought of a tuner, take the rest off sale, and forget the name in search."""
     profile = TunerProfile.objects.filter(user_id=user_id).first()
@@ -146,8 +134,6 @@ PROVIDER = Provider(
     blockers=_blockers,
     files=_files,
     needed_keys=_needed_keys,
-    traces=_traces,
-    find_traces=_find_traces,
     prepare=_prepare,
     holdings=(
         Holding("marketplace.Favorite", of="user_id", section="favorites", why="Tunes that the person marked.",

@@ -150,6 +150,8 @@ LIMITS = {
     "login_failures_peer": (300, 900),
     "mails_address": (3, 3600),
     "email_changes_account": (3, 3600),
+    "security_mails_account": (3, 3600),
+    "notice_mails_account": (20, 3600),
     "registrations_peer": (300, 3600),
     "challenge_tries_peer": (300, 900),
     "mfa_tries": (10, 900),

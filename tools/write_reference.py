@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write docs/problems.md and docs/endpoints.md from the code. `make openapi` calls it."""
+"""Write docs/problems.md, docs/endpoints.md and docs/privacy.md from the code. `make openapi` calls it."""
 
 import os
 import sys
@@ -14,12 +14,13 @@ def main() -> int:
     import django
 
     django.setup()
-    from revsync_backend import reference
+    from revsync_backend import privacy_page, reference
     from revsync_backend.urls import all_endpoints
 
     endpoints = all_endpoints()
     (ROOT / "docs" / "problems.md").write_text(reference.problems_page(endpoints), encoding="utf-8")
     (ROOT / "docs" / "endpoints.md").write_text(reference.endpoints_page(endpoints), encoding="utf-8")
+    (ROOT / "docs" / "privacy.md").write_text(privacy_page.privacy_page(), encoding="utf-8")
     return 0
 
 

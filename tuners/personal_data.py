@@ -11,7 +11,7 @@ from tuners.enums import ReviewState, SuspensionReason, TunerStatus
 from tuners.models import TunerCertification, TunerFollow, TunerProfile, TunerReview, TunerReviewEdit
 from tuners.names import name_key, search_text
 from users.models import Notice
-from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Holding, Provider, StoredFile, Trace
+from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Holding, Provider, StoredFile
 
 CLOSED_NAME = "Former tuner"
 
@@ -32,22 +32,14 @@ def _needed_keys(keys: set[str]) -> set[str]:
     return set(TunerCertification.objects.filter(storage_key__in=keys).values_list("storage_key", flat=True))
 
 
-def _traces(user_id: UUID) -> Iterator[Trace]:
-    names = TunerProfile.objects.filter(user_id=user_id).exclude(business_name=CLOSED_NAME).values_list("business_name", flat=True)
-    yield from (Trace("business_name", name) for name in names)
-
-
-def _find_traces(before: datetime) -> Iterator[Trace]:
-    for name in TunerProfile.objects.filter(created_at__lt=before).values_list("business_name", flat=True).iterator(chunk_size=2000):
-        yield Trace("business_name", name)
-
-
 def _prepare(user_id: UUID, *, at: datetime) -> None:
     """Count the person out of what they follow, take their words as a tuner back, and close the profile for good."""
     followed = TunerFollow.objects.filter(follower_id=user_id)
     TunerProfile.objects.filter(pk__in=followed.values("tuner_id")).update(follower_count=F("follower_count") - 1)
     followed.delete()
     TunerReviewEdit.objects.filter(review__buyer_id=user_id).delete()
+    written = TunerReview.objects.filter(buyer_id=user_id).values_list("pk", flat=True)
+    Notice.objects.filter(dedupe_key__in=[f"review:{pk}" for pk in written]).delete()  # they quote words that were changed since
     profile = TunerProfile.objects.select_for_update(no_key=True).filter(user_id=user_id).first()
     if profile is None:
         return
@@ -67,8 +59,6 @@ PROVIDER = Provider(
     stats=_stats,
     files=_files,
     needed_keys=_needed_keys,
-    traces=_traces,
-    find_traces=_find_traces,
     prepare=_prepare,
     holdings=(
         Holding(

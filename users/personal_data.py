@@ -1,7 +1,7 @@
 """What accounts and the platform's own tables hold about a person. `core` names people by bare ids, so its rows stand here."""
 
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from django.db.models import Q
@@ -46,19 +46,17 @@ def _needed_keys(keys: set[str]) -> set[str]:
 
 
 def _traces(user_id: uuid.UUID) -> Iterator[Trace]:
-    yield from (Trace("email", email) for email in User.objects.filter(pk=user_id).values_list("email", flat=True))
-    for push_token, installation_id in UserDevice.objects.filter(user_id=user_id).values_list("push_token", "installation_id"):
-        yield Trace("push_token", push_token)
-        yield Trace("installation_id", installation_id or "")
+    yield from (Trace("address", email) for email in User.objects.filter(pk=user_id).values_list("email", flat=True))
+    push_tokens = UserDevice.objects.filter(user_id=user_id).values_list("push_token", flat=True)  # one phone's, so one person's
+    yield from (Trace("address of a phone", push_token) for push_token in push_tokens)
 
 
-def _find_traces(before: datetime) -> Iterable[Trace]:
-    for email in User.objects.filter(created_at__lt=before).values_list("email", flat=True).iterator(chunk_size=2000):
-        yield Trace("email", email)
-    devices = UserDevice.objects.filter(created_at__lt=before).values_list("push_token", "installation_id")
-    for push_token, installation_id in devices.iterator(chunk_size=2000):
-        yield Trace("push_token", push_token)
-        yield Trace("installation_id", installation_id or "")
+def _find_traces() -> Iterator[tuple[datetime, Trace]]:
+    for made_at, email in User.objects.values_list("created_at", "email").iterator(chunk_size=2000):
+        yield made_at, Trace("address", email)
+    push_tokens = UserDevice.objects.exclude(push_token="").values_list("signed_in_at", "push_token")
+    for made_at, push_token in push_tokens.iterator(chunk_size=2000):
+        yield made_at, Trace("address of a phone", push_token)
 
 
 def _forget_in_tasks(user_id: uuid.UUID, *, at: datetime) -> None:

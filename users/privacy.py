@@ -154,6 +154,7 @@ class Provider:
 
     `prepare` does what deleting and blanking rows can't: counters, tunes that nobody owns, words in search. It runs inside
     the deletion, with the person's row locked, before the holdings are erased in their order; it must be idempotent.
+    `traces` are what identifies the person and nobody else, `find_traces` the same of everybody with the time of its row.
     `needed_keys` answers which of some objects somebody else's rows still refer to, once the person's own are gone.
     """
 
@@ -164,7 +165,7 @@ class Provider:
     blockers: Callable[[uuid.UUID], Iterable[Blocker]] | None = None
     files: Callable[[uuid.UUID], Iterable[StoredFile]] | None = None
     traces: Callable[[uuid.UUID], Iterable[Trace]] | None = None
-    find_traces: Callable[[datetime], Iterable[Trace]] | None = None
+    find_traces: Callable[[], Iterable[tuple[datetime, Trace]]] | None = None
     offers: Callable[[uuid.UUID], Iterable[dict[str, Any]]] | None = None
     prepare: Callable[..., None] | None = None
     needed_keys: Callable[[set[str]], set[str]] | None = None

@@ -19,7 +19,8 @@ class AccountDeletion(models.Model):
     `user_id` is the opaque id under which the books go on; no foreign key, so that the row can be written again after a
     restored backup lost it. `trace_hashes` are keyed hashes of what identified the person, under the key that
     `hash_key_id` names. `objects` are the stored objects still to be deleted; once the worker is done only their keyed
-    hashes are kept. `farewell_address` holds the address, encrypted, until the receipt was mailed.
+    hashes are kept. `farewell_address` holds the address, encrypted, until the receipt was mailed (and a line
+    for each other one to which mails had gone).
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

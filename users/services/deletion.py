@@ -25,7 +25,7 @@ from users.exceptions import AccountDeletionBlocked, StockFilesOffered
 from users.models import AccountDeletion, Challenge, User, UserDevice
 from users.personal_data import address_of_deleted
 from users.privacy import AtDeletion, Blocker, Holding
-from users.services.challenges import address_hash
+from users.services.challenges import address_hash, pending_of
 from users.services.staff import lock_admins
 
 COPY_PREFIX = "privacy/deletions/"
@@ -84,6 +84,7 @@ def _erase(
     person: User, *, session_id: uuid.UUID | None, actor_id: uuid.UUID | None, farewell: bool, at: datetime, copied: dict | None = None
 ) -> AccountDeletion:
     receipt = copied["receipt"] if copied else _receipt(person.pk, at=at)
+    addresses = _addresses_of(person)
     traces = [crypto.trace_hash(trace.kind, trace.value) for trace in privacy.traces_of(person.pk)]
     objects = {file.key: file.bucket for file in privacy.files_of(person.pk)}
     for provider in privacy.providers():
@@ -112,7 +113,7 @@ def _erase(
         trace_hashes=sorted(set(traces)),
         objects_left=left,
         object_hashes=sorted(crypto.trace_hash("object", item["key"]) for item in left),
-        farewell_address=person.email if farewell else None,
+        farewell_address="\n".join(addresses) if farewell else None,
     )
     audit.record(
         act="account.deleted",
@@ -129,6 +130,13 @@ def _erase(
     if farewell:
         enqueue("users.tasks.mail_deletion_receipt", deletion_id=deletion.pk)
     return deletion
+
+
+def _addresses_of(person: User) -> list[str]:
+    """Where the person is reached, then whatever other addresses of theirs still wait in a challenge: mails went there as well."""
+    pending = [pending_of(challenge) for challenge in Challenge.objects.filter(user=person) if challenge.pending]
+    others = {facts[name] for facts in pending for name in ("email", "old_email") if name in facts}
+    return [person.email, *sorted(others - {person.email})]
 
 
 def _receipt(user_id: uuid.UUID, *, at: datetime) -> dict[str, Any]:
@@ -179,8 +187,10 @@ def mail_deletion_receipt(*, deletion_id: uuid.UUID | str, at: datetime) -> None
     deletion = AccountDeletion.objects.get(pk=deletion_id)
     if deletion.farewell_address is None:
         return
-    mailbox.forget(deletion.farewell_address)
-    mails.send_deletion_receipt(deletion.farewell_address, deletion.receipt)
+    address, *others = deletion.farewell_address.split("\n")
+    for kept in (address, *others):
+        mailbox.forget(kept)
+    mails.send_deletion_receipt(address, deletion.receipt)
     AccountDeletion.objects.filter(pk=deletion.pk).update(farewell_address=None, mailed_at=at)
 
 

@@ -134,7 +134,7 @@ def _use_totp_code(user: User, code: str, *, at: datetime) -> bool:
 
 
 def _use_recovery_code(user: User, code: str, *, at: datetime) -> bool:
-    unused = RecoveryCode.objects.filter(user=user, code_hash=_recovery_hash(code), used_at=None)
+    unused = RecoveryCode.objects.filter(user=user, code_hash__in=crypto.keyed_hashes(*_recovery_facts(code)), used_at=None)
     if not user.mfa_enabled:
         return False
     with transaction.atomic():
@@ -154,13 +154,15 @@ def _use_recovery_code(user: User, code: str, *, at: datetime) -> bool:
     return True
 
 
-def _recovery_hash(code: str) -> bytes:
-    return crypto.keyed_hash("recovery_code", mfa.fold_recovery_code(code))
+def _recovery_facts(code: str) -> tuple[str, str]:
+    """Purpose and value of the hash that is kept of a recovery code."""
+    return "recovery_code", mfa.fold_recovery_code(code)
 
 
 def replace_recovery_codes(user: User, *, at: datetime) -> list[str]:
     """Delete the old set, keep hashes of a new one and answer it. For services that hold the user row's lock."""
     codes = mfa.new_recovery_codes()
     RecoveryCode.objects.filter(user=user).delete()
-    RecoveryCode.objects.bulk_create([RecoveryCode(user=user, code_hash=_recovery_hash(code), created_at=at) for code in codes])
+    hashes = [crypto.keyed_hash(*_recovery_facts(code)) for code in codes]
+    RecoveryCode.objects.bulk_create([RecoveryCode(user=user, code_hash=code_hash, created_at=at) for code_hash in hashes])
     return codes
