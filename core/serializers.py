@@ -14,8 +14,9 @@ from core.renderers import utc_text
 # Cc: control, Cf: format (direction overrides, zero-width), Cs: surrogates, Co: private use, Zl and Zp: separators of lines.
 _REFUSED_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 # Seen as nothing, though they count as letters or marks: fillers, variation selectors, the grapheme joiner, an empty Braille cell.
+_NOT_CHARACTERS = "\ufdd0-\ufdef" + "".join(f"{chr(plane + 0xFFFE)}{chr(plane + 0xFFFF)}" for plane in range(0, 0x110000, 0x10000))
 _INVISIBLE = re.compile(
-    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\ufdd0-\ufdef\ufffc-\uffff\U000e0100-\U000e01ef]"
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0e\uffa0\ufffc\U000e0100-\U000e01ef" + _NOT_CHARACTERS + "]"
 )
 _JOINER, _EMOJI_STYLE = "\u200d", "\ufe0f"  # they make one emoji of several; between letters nobody would see them
 MAX_MARKS = 6  # combining ones in a row: no script needs more, and a heap of them hides its neighbours
@@ -174,6 +175,13 @@ def _confusion(field: serializers.Field, value: Any, *, in_query: bool) -> Any:
         found = {index: wrong for index, item in enumerate(value) if (wrong := _confusion(field.child, item, in_query=in_query))}
         return found or None
     return None
+
+
+def ensure_type(field: serializers.Field, value: Any, *, in_query: bool) -> None:
+    """The look that `Input` takes at each member, for who validates fields one by one. Raises: ValidationError."""
+    wrong = _confusion(field, value, in_query=in_query)
+    if wrong is not None:
+        raise serializers.ValidationError(wrong)
 
 
 class Input(serializers.Serializer):

@@ -9,6 +9,7 @@ from core.exceptions import FieldError, InvalidInput, NotAuthenticated, UnknownF
 from core.meta import agreed_text
 from core.pagination import decode_cursor, encode_cursor
 from core.problems import flatten_errors
+from core.serializers import ensure_type
 from core.views import ApiView
 from marketplace.fitment import Verdict
 from marketplace.selectors import browse, tunes
@@ -84,6 +85,7 @@ class TuneListView(SqlPageView):
             if "\0" in given[name]:
                 raise InvalidInput.parameter(name, "invalid", "A NUL character is not allowed.")
             try:
+                ensure_type(field, given[name], in_query=True)
                 attrs[name] = field.run_validation(given[name])
             except drf.ValidationError as exc:
                 errors += flatten_errors(exc.detail, name, in_query=True)
