@@ -4,7 +4,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from core import storage
@@ -468,14 +467,9 @@ def render_rescue(rescue: Rescue, *, root: dict[str, Any], at: datetime) -> dict
 # No read-back
 
 
-@extend_schema_field({"type": "boolean", "enum": [True]})
-class AcceptedField(StrictBooleanField):
-    """A consent that can be given and not refused."""
-
-
 class NoReadBackInput(Input):
     text_version = serializers.CharField(max_length=40, help_text="`texts.no_read_back.version` of `meta/`, as it was shown.")
-    accepted = AcceptedField(help_text="Must be true.")
+    accepted = StrictBooleanField(help_text="Must be true.")
 
     def validate_accepted(self, value: bool) -> bool:
         """Silence and no are no consent."""

@@ -2,7 +2,7 @@
 
 _BY_APP = {
     "core.uploads.enums": "UploadPurpose UploadState",
-    "users.enums": "Role ExperienceLevel Platform NoticeSeverity",
+    "users.enums": "Role ExperienceLevel Platform NoticeSeverity ExportState",
     "tuners.enums": "TunerKind TunerStatus SuspensionReason Speciality ApplicationStatus CertificationType CertificationVerdict "
     "ReportReason ReportState AppealState",
     "garage.enums": "VehicleKind Market FuelScale CatalogStatus CatalogSource ModCategory ImageFormat TransferState",

@@ -197,6 +197,8 @@ SPECTACULAR_SETTINGS = {
         "drf_spectacular.hooks.postprocess_schema_enums",
         "core.schema.tidy_components",
         "core.schema.problem_examples",
+        "revsync_backend.openapi_shapes.join_choices",
+        "revsync_backend.openapi_shapes.add_problem_members",
         "revsync_backend.openapi_links.add_links",
     ],
     "SORT_OPERATIONS": False,

@@ -83,10 +83,10 @@ class DeviceInput(Input):
     """The installation that signs in. Send the same `installation_id` again and its session row is used again."""
 
     installation_id = serializers.RegexField(DEVICE_ID, help_text="Random, made once when the app is installed.")
-    name = CleanCharField(max_length=80, required=False, allow_blank=True, default="", help_text="As its person knows it.")
-    platform = serializers.ChoiceField(Platform.choices, required=False, default="")
-    app_version = serializers.RegexField(r"\A[0-9A-Za-z.+_-]{1,32}\Z", required=False, default="")
-    push_token = TextOnly(max_length=512, required=False, allow_blank=True, default="")
+    name = CleanCharField(max_length=80, required=False, allow_blank=True, help_text="As its person knows it.")
+    platform = serializers.ChoiceField(Platform.choices, required=False)
+    app_version = serializers.RegexField(r"\A[0-9A-Za-z.+_-]{1,32}\Z", required=False)
+    push_token = TextOnly(max_length=512, required=False, allow_blank=True)
 
 
 class RegisterInput(Input):
