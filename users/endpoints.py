@@ -38,6 +38,7 @@ _ROWS: list[Endpoint] = [
     Endpoint(
         "POST", "auth/step-up/", views.StepUpView, "step_up", "Confirm that it is me",
         access=AuthenticatedEvenIfBlocked, request=serializers.StepUpInput, status=204, problems=("current_password_wrong", "code_wrong"),
+        audit="session.stepped_up",
     ),
     Endpoint(
         "POST", "auth/refresh/", views.RefreshView, "refresh_tokens", "Change a refresh token for new tokens",

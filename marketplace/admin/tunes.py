@@ -61,7 +61,7 @@ def _code(_version: TuneVersion) -> Mapping[str, forms.Field]:
 
 def _unrecall(version: TuneVersion, *, actor: Any, reason: str, at: Any, code: str) -> object:
     fresh = bool(code) and verify_second_factor(user=actor, code=code, at=at)
-    return stops.unrecall_version(actor=actor, version_id=version.pk, mfa_fresh=fresh, at=at)
+    return stops.unrecall_version(actor=actor, version_id=version.pk, mfa_fresh=fresh, reason=reason, at=at)
 
 
 def _recall_fields(version: TuneVersion) -> Mapping[str, forms.Field]:

@@ -5,14 +5,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import structlog
 from django.db import transaction
 
-from core.exceptions import FieldError, InvalidInput
+from core import limits
+from core.exceptions import FieldError, InvalidInput, RateLimited
 from core.tasks import enqueue
 from users import mail as mails
 from users import push, selectors
 from users.enums import CATEGORY_OF_TYPE, MAIL_NOT_OPTIONAL, NoticeCategory, NoticeSeverity
 from users.models import Notice, NotificationPreference, User, UserDevice
+
+log = structlog.get_logger("users.notices")
 
 
 def notify(
@@ -58,21 +62,52 @@ def notify(
 def deliver_notice(*, notice_id: uuid.UUID, mail: bool, at: datetime) -> None:
     """Mail and push one notice as its person's preferences say. Called by the worker; talks to the network, so not in a transaction.
 
-    The mail leaves once: `mailed_at` is set after it left, and a notice that has it is not mailed again.
+    The mail leaves once: `mailed_at` is set after it left, and a notice that has it is not mailed again. A person's mails
+    are limited (see `_count_mail`); what is not mailed stands in the app all the same.
     """
     notice = Notice.objects.select_related("user").filter(pk=notice_id).first()
     if notice is None or not notice.user.is_active:
         return
     wanted = selectors.get_notification_preferences(notice.user_id)[notice.category.lower()]
     if mail and wanted["mail"] and notice.mailed_at is None:
-        mails.send_notice(notice)
-        Notice.objects.filter(pk=notice.pk).update(mailed_at=at)
+        _mail(notice, at=at)
     if wanted["push"]:
         push_tokens = list(
             UserDevice.objects.live(at).filter(user_id=notice.user_id).exclude(push_token="").values_list("push_token", flat=True)
         )
         if push_tokens:
             push.port().send(push_tokens=push_tokens, title=notice.title, body=notice.body, data={"notice": str(notice.pk)})
+
+
+def _mail(notice: Notice, *, at: datetime) -> None:
+    """Send one mail unless its person had enough of the kind within the hour."""
+    limit, key = _mail_limit(notice)
+    if limit:
+        try:
+            limits.hit(limit, key, at=at)
+        except RateLimited:
+            log.info("notice_not_mailed", notice=str(notice.pk), limit=limit)
+            return
+    try:
+        mails.send_notice(notice)
+    except Exception:
+        if limit:
+            limits.release(limit, key)  # it is tried again, and counted then
+        raise
+    Notice.objects.filter(pk=notice.pk).update(mailed_at=at)
+
+
+def _mail_limit(notice: Notice) -> tuple[str, str]:
+    """Which limit a notice's mail counts for, and its key; no limit for safety.
+
+    Somebody who signs in again and again floods nobody's mailbox, and can't use up the mails that warn of what they do
+    next: a warning has its own count, and the mails with codes have theirs.
+    """
+    if notice.category == NoticeCategory.SAFETY:
+        return "", ""
+    is_news = notice.category == NoticeCategory.SECURITY and notice.severity == NoticeSeverity.INFO
+    name = "security_mails_account" if is_news else "notice_mails_account"
+    return name, f"{notice.user_id}|{notice.category}|{notice.severity}"
 
 
 def mark_notice_read(*, user: User, notice_id: uuid.UUID, at: datetime) -> Notice:

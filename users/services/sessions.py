@@ -242,7 +242,9 @@ def step_up(*, session: UserDevice, password: str | None, code: str | None, at: 
     else:
         confirm_password(user=session.user, password=password or "", pointer="/password", at=at)
         method = StepUpMethod.PASSWORD
-    UserDevice.objects.filter(pk=session.pk, revoked_at=None).update(stepped_up_at=at, stepped_up_with=method)
+    with transaction.atomic():
+        UserDevice.objects.filter(pk=session.pk, revoked_at=None).update(stepped_up_at=at, stepped_up_with=method)
+        audit.record(act="session.stepped_up", actor_id=session.user_id, subject_id=session.pk, at=at, method=str(method))
 
 
 def confirm_password(*, user: User, password: str, pointer: str, at: datetime) -> None:

@@ -36,7 +36,16 @@ def log_in_staff(*, email: str, password: str, code: str, peer: str, at: datetim
         raise InvalidCredentials
     limits.release("login_failures_peer", limit_key(peer))
     limits.release("login_failures_account", email)
-    audit.record(act="admin.signed_in", actor_id=user.pk, subject_id=user.pk, at=at)
+    with transaction.atomic():
+        audit.record(act="admin.signed_in", actor_id=user.pk, subject_id=user.pk, at=at)
+        notify(
+            user_id=user.pk,
+            type=NoticeType.SECURITY,
+            title="You signed in to the admin",
+            body="Somebody signed in to the admin site with your password and a code. "
+            "If this was not you, end all sessions and change your password now.",
+            at=at,
+        )
     return user
 
 

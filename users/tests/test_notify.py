@@ -1,11 +1,13 @@
 """Telling people: at most once, as they want it; and the mail files of development."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.core import mail
 from django.core.mail import EmailMessage
+from django.core.mail.backends.base import BaseEmailBackend
+from django.test import override_settings
 
 from core.ids import new_id
 from core.mailbox import FileMailBackend
@@ -30,6 +32,13 @@ class RecordingPush:
 
     def send(self, **message):
         self.sent.append(message)
+
+
+class BrokenMail(BaseEmailBackend):
+    """A mail server that answers nobody."""
+
+    def send_messages(self, messages):
+        raise ConnectionRefusedError
 
 
 @pytest.mark.django_db
@@ -110,6 +119,60 @@ class TestNotify:
         push.port().send(push_tokens=["secret-token"], title="Title", body="Body", data={"notice": "1"})
 
         assert "secret-token" not in caplog.text and "Title" not in caplog.text
+
+    def test_a_person_is_not_flooded_and_reads_all_of_it_in_the_app(self, settings):
+        user, other = UserFactory(), UserFactory()
+        most, _ = settings.LIMITS["notice_mails_account"]
+
+        for _ in range(most + 2):
+            tell(user)
+        tell(other)
+        run_all()
+
+        assert [message.to for message in mail.outbox].count([user.email]) == most
+        assert [message.to for message in mail.outbox].count([other.email]) == 1
+        assert Notice.objects.filter(user=user).count() == most + 2
+        assert Notice.objects.filter(user=user, mailed_at=None).count() == 2
+
+    def test_sign_ins_mail_three_times_an_hour_and_never_use_up_what_warns(self):
+        user = UserFactory()
+
+        for _ in range(5):
+            tell(user, type="SECURITY", title="A new device signed in")
+        tell(user, type="SECURITY", title="Your password was changed", severity="warning")
+        run_all()
+
+        subjects = [message.subject for message in mail.outbox]
+        assert (subjects.count("A new device signed in"), subjects.count("Your password was changed")) == (3, 1)
+
+    def test_mails_about_safety_are_not_limited(self, settings):
+        user = UserFactory()
+        settings.LIMITS = settings.LIMITS | {"notice_mails_account": (1, 3600), "security_mails_account": (1, 3600)}
+
+        for _ in range(3):
+            tell(user, type="RECALL", severity="stop_flash")
+        run_all()
+
+        assert len(mail.outbox) == 3
+
+    def test_a_mail_that_did_not_leave_is_not_counted(self, settings):
+        settings.LIMITS = settings.LIMITS | {"notice_mails_account": (1, 3600)}
+        notice = tell(UserFactory())
+        with override_settings(EMAIL_BACKEND="users.tests.test_notify.BrokenMail"), pytest.raises(ConnectionRefusedError):
+            services.deliver_notice(notice_id=notice.pk, mail=True, at=NOW)
+
+        services.deliver_notice(notice_id=notice.pk, mail=True, at=NOW)
+
+        assert len(mail.outbox) == 1
+
+    def test_the_next_hour_counts_anew(self):
+        user = UserFactory()
+        for hour in range(2):
+            for _ in range(4):
+                notice = tell(user, type="SECURITY", title="A new device signed in")
+                services.deliver_notice(notice_id=notice.pk, mail=True, at=NOW + timedelta(hours=hour))
+
+        assert len(mail.outbox) == 6
 
     def test_a_line_break_in_a_title_makes_no_header(self):
         tell(UserFactory(), title="One\nBcc: everybody@example.com")
