@@ -1,0 +1,100 @@
+"""Every failure that schemathesis reports and that is none, with its reason: one table, printed at the end of each run.
+
+No check is switched off. What one finds is compared with these rows; a row names the answers that it excuses, so that the same
+check still fails for every other answer.
+"""
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+REFUSED = "RejectedPositiveData"  # a request that the schema allows was refused
+# Beyond schemathesis's own list: refusals by an object's state, with statuses that say so.
+STATE = "409 is not the only status by which a state refuses what has the right form."
+
+
+@dataclass(frozen=True)
+class Exclusion:
+    """Failures of these kinds, when all of the answer's codes are among these (of its `errors`, or of the problem without any)."""
+
+    failures: frozenset[str]
+    reason: str
+    codes: frozenset[str] = frozenset()
+    places: frozenset[str] = frozenset()  # pointers and parameters; empty for all
+    statuses: frozenset[int] = frozenset()
+
+    def fits(self, failure: str, status: int, found: list[tuple[str, str]]) -> bool:
+        """`found` has the answer's codes with their places."""
+        if failure not in self.failures or (self.statuses and status not in self.statuses):
+            return False
+        if not self.codes:
+            return True
+        return bool(found) and all(code in self.codes and (not self.places or place in self.places) for code, place in found)
+
+
+def _refused(reason: str, codes: str, places: str = "") -> Exclusion:
+    return Exclusion(frozenset({REFUSED}), reason, frozenset(codes.split()), frozenset(places.split()))
+
+
+EXCLUSIONS = [
+    _refused("A cursor is signed and bound to its list, order and filters; a schema can only say that it is text.", "invalid_cursor"),
+    _refused(
+        "A code, password or signature can have the right form and still be the wrong one.",
+        "challenge_code_wrong code_wrong mfa_code_wrong current_password_wrong invalid_signature transfer_code_wrong email_unchanged",
+    ),
+    _refused(
+        "The policy of passwords measures composed characters, and knows a list and the person's own name.",
+        "password_too_short password_too_common password_too_personal",
+    ),
+    _refused("An address in plain ASCII with a name that can be mailed to is less than what `format: email` allows.", "invalid_email"),
+    _refused("A web address with a public name is less than what `format: uri` allows.", "invalid https_required", "/website"),
+    _refused("The body names what exists for this caller only once they have made it.", "upload_not_found unknown_upload unknown_tune"),
+    _refused("Which version of a text is in force is data: meta/ tells it.", "outdated"),
+    _refused("Which content type fits depends on the purpose beside it, and on the size.", "unsupported_type too_large"),
+    _refused("Text must be visible: Unicode categories can't be named in a portable pattern.", "control_character"),
+    _refused("Text is trimmed before it is measured.", "blank min_length"),
+    _refused("Mails about security and safety can't be turned off, others can; both have the same shape.", "not_optional"),
+    _refused("A consent is given or not sent: a type of `true` alone is no help to a client.", "must_be_true"),
+    _refused("One of two members, not both: a `oneOf` would spoil the type for clients.", "either_or"),
+    _refused("A parameter that means nothing without another one.", "required", "make fuel_scale fuel_octane currency verdict vehicle"),
+    _refused("A lowest above a highest, a beginning after an end.", "invalid", "from min_price_minor year_from"),
+    _refused("A VIN may be written with spaces and hyphens, and its letters depend on each other.", "vin_length vin_characters"),
+    _refused("What has passed already depends on today.", "expired in_future in_the_future"),
+    Exclusion(frozenset({REFUSED}), STATE, statuses=frozenset({412, 422, 451})),
+    Exclusion(
+        frozenset({"UndefinedStatusCode", "UndefinedContentType", "AcceptedNegativeData"}),
+        "The web server refuses a request line over 4,094 bytes itself, before the application sees it.",
+        statuses=frozenset({414}),
+    ),
+]
+used: Counter[int] = Counter()
+answers: Counter[str] = Counter()  # "operation status" → how often
+
+
+def is_excused(failure: Any, response: Any) -> bool:
+    """Whether a row excuses this failure; counts what each row excused."""
+    found = _codes(response)
+    for index, row in enumerate(EXCLUSIONS):
+        if row.fits(type(failure).__name__, response.status_code, found):
+            used[index] += 1
+            return True
+    return False
+
+
+def _codes(response: Any) -> list[tuple[str, str]]:
+    try:
+        body = response.json()
+    except ValueError:
+        return []
+    if not isinstance(body, dict):
+        return []
+    return [(error["code"], error.get("pointer", error.get("parameter", ""))) for error in body.get("errors", [])] or [
+        (body.get("code", ""), "")
+    ]
+
+
+def write(path: Path) -> None:
+    """Leave the counts for the run's report."""
+    path.write_text(json.dumps({"used": dict(used), "answers": dict(answers)}))
