@@ -6,7 +6,7 @@ REVSYNC_DATA_DIR ?= .data
 export PORT REVSYNC_DATA_DIR REVSYNC_PUBLIC_HOST
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-long demo demo-tuner vectors bench lint types layers openapi examples openapi-check debian-check migrations-check compose-env requirements doctor logs clean
+.PHONY: help install install-dev run test test-long demo demo-tuner vectors bench lint types layers openapi examples openapi-check schemathesis schemathesis-long client-ts debian-check migrations-check compose-env requirements doctor logs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,15 @@ openapi-check: install-dev
 	@$(BIN)/python tools/with_test_settings.py $(BIN)/python manage.py spectacular --file .openapi.generated.yaml --validate --fail-on-warn
 	@diff -u openapi.yaml .openapi.generated.yaml && rm -f .openapi.generated.yaml || \
 		{ rm -f .openapi.generated.yaml; echo 'openapi.yaml differs from the code: run `make openapi` and commit it'; exit 1; }
+
+schemathesis: install-dev ## Hold the running system against its schema as each role, at most 8 minutes
+	@$(BIN)/python tools/run_schemathesis.py
+
+schemathesis-long: install-dev ## The same with many more examples and no cap
+	@$(BIN)/python tools/run_schemathesis.py --long
+
+client-ts: install-dev ## Generate the TypeScript client and play a rider's journey with it (wants Node 18 or newer)
+	@$(BIN)/python tools/run_client_ts.py
 
 debian-check: install-dev ## Migrations on Debian's PostgreSQL 15, and a journey through PgBouncer (both must be installed)
 	@$(BIN)/python tools/check_on_debian.py
