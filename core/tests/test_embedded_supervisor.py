@@ -5,97 +5,17 @@ import json
 import os
 import re
 import shutil
-import signal
 import stat
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 
 import psutil
 import pytest
 
-from core.embedded import ports, processes, supervisor
-
-ROOT = supervisor.ROOT
-STARTED_WITHIN_SECONDS = 60
-
-
-class System:
-    """A supervisor of the whole system without demo data."""
-
-    def __init__(self, data: Path, *, public_host: str = "") -> None:
-        self.data, self.public_host = data, public_host
-        self.port = ports.free_port()
-        self.lines: list[str] = []
-
-    def start(self) -> "System":
-        self.output = self.data.with_suffix(f".{time.monotonic_ns()}.out")
-        environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "HOME")}
-        environment |= {
-            "PORT": str(self.port),
-            "REVSYNC_DATA_DIR": str(self.data),
-            "REVSYNC_DEMO": "0",
-            "REVSYNC_PUBLIC_HOST": self.public_host,
-        }
-        with self.output.open("wb") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "core.embedded.supervisor"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
-            )
-        return self
-
-    def said(self) -> str:
-        return self.output.read_text()
-
-    def wait_for(self, text: str, seconds: float = STARTED_WITHIN_SECONDS) -> None:
-        found = processes.wait_until(lambda: text in self.said(), seconds=seconds, alive=lambda: self.process.poll() is None)
-        assert found, f"it did not say {text!r} but:\n{self.said()}{self.logs()}"
-
-    def logs(self) -> str:
-        return "".join(
-            f"\n== {path.name}\n{path.read_text(errors='replace')[-1500:]}" for path in sorted((self.data / "logs").glob("*.log"))
-        )
-
-    def members(self) -> list[psutil.Process]:
-        me = psutil.Process(self.process.pid)
-        return [me, *me.children(recursive=True)]
-
-    def child(self, part: str) -> psutil.Process:
-        """The child whose command line has `part`."""
-        for process in psutil.Process(self.process.pid).children():
-            with contextlib.suppress(psutil.Error):
-                if part in " ".join(process.cmdline()):
-                    return process
-        raise AssertionError(f"no child has {part} in its command line")
-
-    def get(self, path: str) -> tuple[int, str]:
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=10) as answer:
-                return answer.status, answer.read().decode()
-        except urllib.error.HTTPError as refused:
-            return refused.code, refused.read().decode()
-        except OSError as trouble:
-            return 0, str(trouble)
-
-    def stop(self) -> float:
-        started = time.monotonic()
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(20)
-        return time.monotonic() - started
-
-    def kill_everything(self) -> list[psutil.Process]:
-        members = self.members()
-        for process in members:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.kill()
-        self.process.wait(5)
-        return members
-
-    def clean_up(self) -> None:
-        if self.process.poll() is None:
-            self.kill_everything()
+from core.embedded import ports, processes
+from core.testing.process_tree import ROOT, System, is_gone
 
 
 class Neighbour:
@@ -160,13 +80,13 @@ def neighbour():
 @pytest.fixture(scope="module")
 def system(tmp_path_factory, neighbour):
     running = System(tmp_path_factory.mktemp("system") / "data", public_host=neighbour.address_of_this_host)
-    running.start().wait_for("ready in")
+    running.start_and_wait()
     yield running
     running.clean_up()
 
 
 # The tests of this file tell one story about one system: with xdist they stay on one worker (`--dist loadgroup`).
-pytestmark = [pytest.mark.xdist_group("supervisor"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.xdist_group("supervisor"), pytest.mark.timeout(400)]
 
 
 def test_one_ready_line_names_api_docs_and_admin(system):
@@ -217,7 +137,7 @@ def test_only_the_web_and_the_s3_port_can_be_reached_from_another_address(system
 def test_a_second_copy_on_the_same_data_directory_is_refused_in_one_line(system):
     second = System(system.data).start()
 
-    assert second.process.wait(20) == 1
+    assert second.process.wait(60) == 1
     assert second.said().splitlines() == [
         f"revsync: another copy runs on {system.data} (process {system.process.pid}): stop it, or set REVSYNC_DATA_DIR and PORT"
     ]
@@ -227,7 +147,7 @@ def test_a_taken_port_is_refused_in_one_line(system, tmp_path):
     second = System(tmp_path / "other")
     second.port = system.port
 
-    assert second.start().process.wait(20) == 1
+    assert second.start().process.wait(60) == 1
     assert second.said().splitlines() == [f"revsync: port {system.port} is taken: choose another one with PORT=…"]
 
 
@@ -236,9 +156,9 @@ def test_a_child_that_dies_is_started_again_and_it_is_said(system, name, part):
     victim = system.child(part)
     victim.kill()
 
-    system.wait_for(f"{name} was ended by SIGKILL; starting it again", 10)
-    system.wait_for(f"{name} was started again", 10)
-    assert processes.wait_until(lambda: system.get("/readyz")[0] == 200, seconds=30, pause=0.2)
+    system.wait_for(f"{name} was ended by SIGKILL; starting it again")
+    system.wait_for(f"{name} was started again")
+    system.wait_until(system.is_ready)
     assert system.child(part).pid != victim.pid
 
 
@@ -246,18 +166,18 @@ def test_a_killed_database_comes_back_on_its_port_and_the_system_recovers(system
     before = (system.data / "runtime.env").read_text()
     system.child("/postgres -D").kill()
 
-    system.wait_for("postgres was started again", 30)
+    system.wait_for("postgres was started again")
 
-    assert processes.wait_until(lambda: system.get("/readyz")[0] == 200, seconds=30, pause=0.2), system.logs()
+    system.wait_until(system.is_ready)
     assert (system.data / "runtime.env").read_text() == before
 
 
 def test_a_killed_s3_server_comes_back_on_its_port_and_the_system_recovers(system):
     system.child("weed").kill()
 
-    system.wait_for("s3 was started again", 40)
+    system.wait_for("s3 was started again")
 
-    assert processes.wait_until(lambda: system.get("/readyz")[0] == 200, seconds=30, pause=0.2), system.logs()
+    system.wait_until(system.is_ready)
 
 
 def test_the_next_start_recovers_after_everything_was_killed_and_stops_cleanly(system):
@@ -265,18 +185,17 @@ def test_the_next_start_recovers_after_everything_was_killed_and_stops_cleanly(s
     assert (system.data / "runtime.env").exists(), "nobody could tidy up"
     system.public_host = ""
 
-    started = time.monotonic()
-    system.start().wait_for("ready in")
-
-    assert time.monotonic() - started < 40
-    assert not [process for process in killed if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert system.start_and_wait() < system.allowance(40)
+    assert not [process for process in killed if not is_gone(process)]
     members = system.members()
     assert {address for addresses in listening(members).values() for address in addresses} == {"127.0.0.1"}
-    assert system.stop() < 15
+    assert system.stop() < system.allowance(15)
     assert system.process.returncode == 0
-    assert not [process for process in members if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert not [process for process in members if not is_gone(process)]
     assert not (system.data / "runtime.env").exists()
-    assert not re.search(r"was killed|failed|Traceback", system.said())
+    assert not re.search(r"failed|Traceback", system.said())
+    if system.allowance(1) < 2:  # on a machine that is this busy a child may need longer than its grace
+        assert "was killed" not in system.said()
 
 
 @pytest.mark.long
@@ -288,7 +207,7 @@ def test_a_child_that_dies_again_and_again_ends_the_whole(system):
         "sys.exit(supervisor.main([]))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90, check=False
+        [sys.executable, "-c", program], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=170, check=False
     )
 
     assert done.returncode == 1
@@ -307,15 +226,15 @@ def test_a_port_that_is_none_is_refused_in_one_line(port, tmp_path):
     assert (done.returncode, done.stderr) == (1, f"revsync: PORT is '{port}': a number from 1 to 65535 is wanted\n")
 
 
-def test_sigterm_during_the_start_stops_it_cleanly(tmp_path):
-    system = System(tmp_path / "data").start()
-    assert processes.wait_until(lambda: (tmp_path / "data" / "processes.json").exists(), seconds=20)
-    members = system.members()
+def test_sigterm_during_the_start_stops_it_cleanly(system, tmp_path):
+    starting = System(tmp_path / "data").start()
+    assert processes.wait_until(lambda: (tmp_path / "data" / "processes.json").exists(), seconds=60)
+    members = starting.members()
 
-    assert system.stop() < 15
+    assert starting.stop() < system.allowance(15)
 
-    assert system.process.returncode == 0, system.said()
-    assert not [process for process in members if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
+    assert starting.process.returncode == 0, starting.said()
+    assert not [process for process in members if not is_gone(process)]
 
 
 def test_the_supervisor_ends_when_make_is_killed(tmp_path):
@@ -332,11 +251,11 @@ def test_the_supervisor_ends_when_make_is_killed(tmp_path):
     )
     make = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     started = psutil.Process(int(make.stdout.readline()))
-    assert processes.wait_until(lambda: (tmp_path / "data" / "processes.json").exists(), seconds=20)
+    assert processes.wait_until(lambda: (tmp_path / "data" / "processes.json").exists(), seconds=60)
     members = [started, *started.children(recursive=True)]
 
     make.kill()
-    make.wait(5)
+    make.wait(60)
 
-    _, living = psutil.wait_procs(members, timeout=15)
+    _, living = psutil.wait_procs(members, timeout=60)
     assert not living
