@@ -1,0 +1,94 @@
+"""tuners/."""
+
+from core.testing.matrix import TUNER_ROLES, Call
+from core.uploads.tests.factories import UploadFactory
+from revsync_backend.tests.recipes import recipe
+from tuners.models import SuspensionAppeal
+from tuners.tests.factories import TunerApplicationFactory, TunerCertificationFactory
+
+APPLICATION = {
+    "kind": "TUNER",
+    "business_name": "Bay Area Maps",
+    "country": "US",
+    "experience": "Six years at a dealership's dyno.",
+    "specialities": ["STREET"],
+}
+
+
+@recipe("get_tuner_application")
+def _(kit, world):
+    TunerApplicationFactory(applicant=kit.user)
+    return Call()
+
+
+def _who_may_not_apply(kit):
+    if kit.role == "admin":
+        return 403, "permission_denied"
+    return (409, "already_tuner") if kit.role in TUNER_ROLES else None
+
+
+@recipe("start_tuner_application")
+def _(kit, world):
+    return Call(body=APPLICATION, refused=_who_may_not_apply(kit))
+
+
+@recipe("change_tuner_application")
+def _(kit, world):
+    TunerApplicationFactory(applicant=kit.user)
+    return Call(body={"experience": "Seven years."})
+
+
+@recipe("submit_tuner_application")
+def _(kit, world):
+    TunerApplicationFactory(applicant=kit.user)
+    TunerCertificationFactory(owner=kit.user)
+    return Call(refused=_who_may_not_apply(kit))
+
+
+@recipe("add_certification")
+def _(kit, world):
+    TunerApplicationFactory(applicant=kit.user)
+    upload = UploadFactory(owner_id=kit.user.pk, ready=True)
+    body = {"upload_id": upload.pk, "type": "INSURANCE", "issuer": "Allianz", "expires_on": "2099-01-01"}
+    return Call(body=body, refs=("/upload_id",))
+
+
+@recipe("remove_certification")
+def _(kit, world):
+    return Call(path={"certification": TunerCertificationFactory(owner=kit.user).pk})
+
+
+@recipe("change_own_tuner_profile")
+def _(kit, world):
+    return Call(body={"about": "Measured on our own dyno."})
+
+
+@recipe("appeal_suspension")
+def _(kit, world):
+    SuspensionAppeal.objects.filter(tuner=kit.profile).delete()
+    return Call(body={"text": "The ECU had been opened before."}, refused=None if kit.role == "suspended" else (409, "tuner_not_suspended"))
+
+
+@recipe("change_review")
+def _(kit, world):
+    return Call(path={"review": kit.review.pk}, body={"rating": 5})
+
+
+@recipe("delete_review")
+def _(kit, world):
+    return Call(path={"review": kit.review.pk})
+
+
+@recipe("reply_to_review")
+def _(kit, world):
+    return Call(path={"review": kit.received_review.pk}, body={"text": "Thank you."})
+
+
+@recipe("report_review")
+def _(kit, world):
+    return Call(path={"review": world.reported_review.pk}, body={"reason": "ABUSE"})
+
+
+@recipe("get_tuner", "list_tuner_reviews", "list_tunes_of_tuner", "follow_tuner", "unfollow_tuner")
+def _(kit, world):
+    return Call(path={"tuner": world.tuner.pk})

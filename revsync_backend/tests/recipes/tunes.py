@@ -1,0 +1,150 @@
+"""marketplace/tunes/, versions, favourites, reviews of tunes."""
+
+from core.testing.matrix import Call
+from core.uploads.tests.factories import UploadFactory
+from garage.tests.factories import CALIBRATION_ID, HARDWARE_NUMBER, IMAGE_SIZE_BYTES, VehicleModelFactory
+from marketplace.models import Tune
+from marketplace.tests.factories import PurchaseFactory, TuneFactory, TuneVersionFactory, image_bytes
+from marketplace.tests.test_versions import ready_upload
+from revsync_backend.tests.recipes import recipe
+
+LISTING = {
+    "title": "MT-09 Stage 1",
+    "kind": "MOTORCYCLE",
+    "category": "STAGE_1",
+    "currency": "EUR",
+}
+FITMENT = {
+    "make": "Yamaha",
+    "model": "MT-09",
+    "year_from": 2021,
+    "year_to": 2023,
+    "markets": ["EU"],
+    "hardware_numbers": [HARDWARE_NUMBER],
+    "calibration_ids": [CALIBRATION_ID],
+    "image_size_bytes": IMAGE_SIZE_BYTES,
+}
+
+
+@recipe("list_tunes")
+def _(kit, world):
+    return Call(query={"vehicle": kit.vehicle.pk}, refs=("?vehicle",), open_refs=("?tuner",))
+
+
+@recipe("suggest_tunes")
+def _(kit, world):
+    return Call(query={"q": "yam"})
+
+
+@recipe("get_tune", "list_tune_versions", "add_favorite")
+def _(kit, world):
+    return Call(path={"tune": world.tune.pk})
+
+
+@recipe("list_tune_reviews")
+def _(kit, world):
+    return Call(path={"tune": world.tune.pk}, query={"vehicle": kit.vehicle.pk}, refs=("?vehicle",))
+
+
+@recipe("remove_favorite")
+def _(kit, world):
+    return Call(path={"tune": world.tune.pk}, missing=204)
+
+
+@recipe("get_tune_fitment")
+def _(kit, world):
+    return Call(path={"tune": world.tune.pk}, query={"vehicle": kit.vehicle.pk}, refs=("?vehicle",), shared=True)
+
+
+@recipe("create_tune_review")
+def _(kit, world):
+    bought = PurchaseFactory(buyer=kit.user, tune=world.free_tune, paid=True)
+    return Call(path={"tuner": bought.tuner_id}, body={"tune": world.free_tune.pk, "rating": 4}, open_refs=("/tune",), shared=True)
+
+
+def _picture(kit):
+    return UploadFactory(owner_id=kit.user.pk, purpose="TUNE_IMAGE", ready=True, content_type="image/jpeg")
+
+
+@recipe("create_tune")
+def _(kit, world):
+    price = 0 if kit.role == "creator" else 14900
+    return Call(body={**LISTING, "price_minor": price, "image_upload_ids": [_picture(kit).pk]}, refs=("/image_upload_ids/0",))
+
+
+@recipe("update_tune")
+def _(kit, world):
+    return Call(
+        path={"tune": kit.tune.pk},
+        body={"title": "MT-09 Stage 1, smoother", "image_upload_ids": [_picture(kit).pk]},
+        refs=("/image_upload_ids/0",),
+    )
+
+
+@recipe("delete_tune")
+def _(kit, world):
+    return Call(path={"tune": TuneFactory(tuner=kit.profile).pk})
+
+
+@recipe("archive_tune")
+def _(kit, world):
+    return Call(path={"tune": kit.tune.pk})
+
+
+@recipe("unarchive_tune")
+def _(kit, world):
+    return Call(path={"tune": TuneFactory(tuner=kit.profile, archived=True).pk})
+
+
+def _file(kit):
+    VehicleModelFactory()
+    return ready_upload(kit.user, image_bytes(f"upload of {kit.role}"))
+
+
+@recipe("inspect_upload")
+def _(kit, world):
+    return Call(body={"upload_id": _file(kit).pk}, refs=("/upload_id",))
+
+
+@recipe("create_tune_version")
+def _(kit, world):
+    file = {"upload_id": _file(kit).pk, "fitments": [FITMENT]}
+    body = {"version": "9.0.0", "emissions_class": "CLOSED_COURSE_ONLY", "changelog": "More torque.", "files": [file]}
+    return Call(path={"tune": kit.tune.pk}, body=body, refs=("/files/0/upload_id",))
+
+
+@recipe("get_tune_version")
+def _(kit, world):
+    return Call(path={"version": world.tune.latest_version_id})
+
+
+def _version(kit, **state):
+    return TuneVersionFactory(tune=kit.draft, **state)
+
+
+@recipe("update_tune_version")
+def _(kit, world):
+    return Call(path={"version": _version(kit, validated=True).pk}, body={"changelog": "More torque."})
+
+
+@recipe("delete_tune_version", "submit_tune_version")
+def _(kit, world):
+    return Call(path={"version": _version(kit, validated=True).pk})
+
+
+@recipe("cancel_version_review")
+def _(kit, world):
+    return Call(path={"version": _version(kit, in_review=True).pk})
+
+
+@recipe("withdraw_tune_version")
+def _(kit, world):
+    return Call(path={"version": _version(kit, published=True).pk})
+
+
+@recipe("hold_tune_version")
+def _(kit, world):
+    return Call(path={"version": _version(kit, published=True).pk}, body={"reason": "The idle hunts."})
+
+
+__all__ = ["FITMENT", "LISTING", "Tune"]
