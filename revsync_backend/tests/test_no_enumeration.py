@@ -8,7 +8,7 @@ import re
 import pytest
 from django.db import connection
 
-from benchmarks.enumeration import Case, look, row_of
+from benchmarks.enumeration import Case, People, Sender, look, measure, operations, row_of
 from core import clock, limits
 from core.testing.http import ApiClient, client_for
 from tuners.tests.factories import TunerProfileFactory
@@ -144,6 +144,28 @@ def test_nobody_is_mailed_where_nobody_can_use_it(standing, operation):
     CALLS[operation]()()
 
     assert mails_to(ADDRESS) == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_benchmark_calls_what_it_says_and_finds_the_answers_alike(live_server, settings):
+    """Once each, over real HTTP, from a peer of its own each time. What it measures with so few is no matter here."""
+    settings.TRUSTED_PROXY_HOPS = 1
+    sender = Sender(live_server.thread.port)
+
+    rows = [measure(make_cases(), sender, rounds=1, warm_up=0) for make_cases in operations(People(), 1)]
+
+    assert {row.operation: (row.status, row.is_alike) for row in rows} == {
+        "register": ("202", True),
+        "log in, wrong password": ("401", True),
+        "log in, locked": ("429", True),
+        "log in, right password of a closed account": ("401", True),
+        "reset the password": ("202", True),
+        "change the address to": ("202", True),
+        "resend the code of a registration": ("202", True),
+        "resend the code of a reset": ("202", True),
+        "wrong code of a registration": ("400", True),
+        "wrong code of a reset": ("400", True),
+    }
 
 
 def _case(name, milliseconds, answer="202 []"):
