@@ -17,6 +17,7 @@ from django.db import transaction
 
 from core import audit, crypto, mailbox, storage
 from core.tasks import enqueue
+from core.tokens import TokenInvalid
 from core.uploads.rules import LINK_LIFETIME
 from users import mail as mails
 from users import privacy
@@ -53,11 +54,13 @@ def delete_account(*, user: User, session: UserDevice, stock_files_saved: bool, 
     Every session is dead with the transaction. Locks the admins, then the person's row against everything. A second call has no
     session to call with. Queues users.tasks.delete_objects_of_account (twice), copy_deletion and mail_deletion_receipt.
 
-    Raises: AccountDeletionBlocked (`blockers`), StockFilesOffered (`stock_files`).
+    Raises: AccountDeletionBlocked (`blockers`), StockFilesOffered (`stock_files`), TokenInvalid (a parallel call was first).
     """
     with transaction.atomic():
         lock_admins()  # before the own row: two admins who leave at once would wait for each other
         person = User.objects.select_for_update().get(pk=user.pk)
+        if person.deleted_at is not None:
+            raise TokenInvalid
         if blockers := privacy.blockers_of(user.pk):
             raise AccountDeletionBlocked(blockers=[vars(blocker) for blocker in blockers])
         if not stock_files_saved and (stock_files := privacy.offers_to(user.pk)):
