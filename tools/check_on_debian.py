@@ -21,7 +21,7 @@ import psycopg2
 
 from core.embedded import ports, processes
 from core.embedded.postgres import ROLE, Postgres
-from core.testing import services
+from core.testing import services, system
 
 PROGRAMS = Path("/usr/lib/postgresql/15/bin")
 PGBOUNCER = """
@@ -91,26 +91,16 @@ def start_pgbouncer(directory: Path, server: Postgres) -> tuple[str, subprocess.
 
 def play_journey(directory: Path, pooled_url: str, direct_url: str) -> None:
     """The whole system on the pooled database, and a rider's journey on it."""
-    port, data = ports.free_port(), directory / "data"
-    environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "HOME")}
-    environment |= {"PORT": str(port), "REVSYNC_DATA_DIR": str(data), "DATABASE_URL": pooled_url, "MIGRATION_DATABASE_URL": direct_url}
-    output = directory / "supervisor.out"
-    began = time.monotonic()
-    with output.open("wb") as file:
-        system = subprocess.Popen(
-            [sys.executable, "-m", "core.embedded.supervisor", "--end-with-parent"], cwd=ROOT, env=environment, stdout=file, stderr=file
-        )
+    servers = {"DATABASE_URL": pooled_url, "MIGRATION_DATABASE_URL": direct_url}
     try:
-        if not processes.wait_until(lambda: b"ready in" in output.read_bytes(), seconds=400, alive=lambda: system.poll() is None):
-            logs = "".join(f"\n== {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in (data / "logs").glob("*.log"))
-            sys.exit(f"the system did not become ready behind the pooler:\n{output.read_text()}{logs}")
-        print(f"PgBouncer in transaction mode: ready in {time.monotonic() - began:.0f} s", flush=True)
-        began = time.monotonic()
-        base_url = f"http://127.0.0.1:{port}"
-        told = run(sys.executable, "tools/demo_journey.py", "--base-url", base_url, "--data-dir", str(data), env=environment)
-        print(f"{told}\nPgBouncer in transaction mode: the journey took {time.monotonic() - began:.0f} s", flush=True)
-    finally:
-        processes.stop_child(system, grace_seconds=20)
+        with system.running(directory, extra=servers) as running:
+            print(f"PgBouncer in transaction mode: ready in {running.ready_seconds:.0f} s", flush=True)
+            began = time.monotonic()
+            command = ("tools/demo_journey.py", "--base-url", running.base_url, "--data-dir", str(running.data))
+            told = run(sys.executable, *command, env=running.environment)
+            print(f"{told}\nPgBouncer in transaction mode: the journey took {time.monotonic() - began:.0f} s", flush=True)
+    except system.NotReady as trouble:
+        sys.exit(f"the system did not become ready behind the pooler:\n{trouble}")
 
 
 def main() -> int:

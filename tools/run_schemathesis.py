@@ -25,6 +25,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+import requests
+
 from core.testing import system
 from tools.schemathesis_exclusions import EXCLUSIONS
 
@@ -39,6 +41,7 @@ ROLES = {
 CAP_SECONDS = 480
 AT_ONCE = 2
 LAST = "delete_me"
+SCHEMA = "schema.yaml"  # what the running system serves, fetched once
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,8 @@ def run(role: str, what: str, selection: list[str], plan: Plan, running: system.
     report, counts = directory / f"{name}.json", directory / f"{name}.counts.json"
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tools" / "schemathesis.toml")),
-        *("run", f"{running.base_url}/api/schema/", "--no-color", "--phases", plan.phases, "--max-examples", str(plan.examples)),
+        *("run", str(directory / SCHEMA), "--url", running.base_url, "--no-color"),
+        *("--phases", plan.phases, "--max-examples", str(plan.examples)),
         *("--report", "json", "--report-json-path", str(report), *selection),
     ]
     environment = running.environment | {
@@ -105,8 +109,9 @@ def run(role: str, what: str, selection: list[str], plan: Plan, running: system.
     outcome = Outcome(role, what, done.returncode, time.monotonic() - began, done.stdout)
     if report.exists():
         found = json.loads(report.read_text())
-        outcome.cases, outcome.failures = found["test_cases"]["generated"], found["test_cases"]["unique_failures"]
-        outcome.operations = found["operations"]["tested"]
+        cases, operations = found["test_cases"] or {}, found["operations"] or {}  # null when the schema could not be loaded
+        outcome.cases, outcome.failures = cases.get("generated", 0), cases.get("unique_failures", 0)
+        outcome.operations = operations.get("tested", 0)
     if counts.exists():
         counted = json.loads(counts.read_text())
         outcome.answers.update(counted["answers"])
@@ -171,6 +176,7 @@ def main() -> int:
         directory.chmod(0o711)  # PostgreSQL's unprivileged user passes through
         with system.running(directory, module="tools.schemathesis_system") as running:
             print(f"the system is ready in {running.ready_seconds:.0f} s", flush=True)
+            (directory / SCHEMA).write_bytes(requests.get(f"{running.base_url}/api/schema/", timeout=120).content)
             outcomes = play(plan, roles, running, directory, began + (options.cap or plan.cap_seconds))
     report(outcomes)
     examples = sum(outcome.cases for outcome in outcomes)

@@ -346,6 +346,17 @@ class TestReading:
 
 
 class TestChanging:
+    @pytest.mark.parametrize(
+        ("fuel", "missing"), [({}, "/fuel/octane"), ({"octane": 95}, "/fuel/scale"), ({"scale": "RON"}, "/fuel/octane")]
+    )
+    def test_part_of_an_object_is_refused_and_changes_nothing(self, client, fuel, missing):
+        vehicle = add(client, fuel={"octane": 95, "scale": "RON"}).json()
+        answer = client.patch(f"{URL}{vehicle['id']}/", {"fuel": fuel})
+
+        assert answer.status_code == 400
+        assert (missing, "required") in {(error["pointer"], error["code"]) for error in answer.json()["errors"]}
+        assert client.get(f"{URL}{vehicle['id']}/").json()["fuel"] == {"octane": 95, "scale": "RON"}
+
     def test_changes_what_is_sent_and_keeps_the_rest(self, client):
         vehicle = added(client, vin=VIN, nickname="old")
 

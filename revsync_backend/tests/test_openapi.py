@@ -11,6 +11,7 @@ from drf_spectacular.settings import spectacular_settings
 from core.problems import problem_types
 from core.schema import codes_of
 from revsync_backend import reference
+from revsync_backend.openapi_shapes import PROBLEM_MEMBERS
 from revsync_backend.urls import all_endpoints
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -26,6 +27,11 @@ def schema() -> dict:
 @pytest.fixture(scope="module")
 def operations(schema) -> dict[str, dict]:
     return {operation["operationId"]: operation for methods in schema["paths"].values() for operation in methods.values()}
+
+
+@pytest.fixture(scope="module")
+def paths(schema) -> dict[str, str]:
+    return {operation["operationId"]: path for path, methods in schema["paths"].items() for operation in methods.values()}
 
 
 def test_the_schema_is_made_without_a_warning(schema):
@@ -84,7 +90,64 @@ def test_names_of_parts_are_fit_for_a_generated_client(schema):
     for name in schema["components"]["schemas"]:
         assert name.isalnum() and name[0].isupper(), name
         assert not name.startswith("Patched") and not name.endswith(("Output", "Request")), name
-        assert not name.endswith("Enum") or name in {"BlankEnum", "NullEnum"}, f"name {name} in revsync_backend/openapi.py"
+        assert not name.endswith("Enum"), f"name {name} in revsync_backend/openapi.py"
+
+
+def test_what_clients_send_is_closed_and_has_no_default_that_its_type_lacks(schema):
+    closed = [name for name, part in schema["components"]["schemas"].items() if part.get("additionalProperties") is False]
+    assert closed and all(name.endswith(("Input", "Patch")) for name in closed)
+    for name, part in schema["components"]["schemas"].items():
+        for member, shape in part.get("properties", {}).items():
+            kinds = [choice["$ref"].rsplit("/", 1)[1] for choice in shape.get("allOf", []) if "$ref" in choice]
+            for kind in kinds:
+                values = schema["components"]["schemas"][kind].get("enum")
+                assert "default" not in shape or values is None or shape["default"] in values, f"{name}.{member}"
+
+
+def test_blank_and_null_choices_are_plain_unions(schema):
+    device, version = (schema["components"]["schemas"][name]["properties"] for name in ("Device", "TuneRow"))
+
+    assert device["platform"]["oneOf"] == [{"$ref": "#/components/schemas/Platform"}, {"type": "string", "enum": [""]}]
+    assert version["emissions_class"]["nullable"] is True
+    assert version["emissions_class"]["allOf"] == [{"$ref": "#/components/schemas/EmissionsClass"}]
+
+
+def test_members_of_problems_have_a_type_and_belong_to_codes_that_there_are(schema):
+    codes = {row.code for row in problem_types()}
+    for name, (brought_by, _) in PROBLEM_MEMBERS.items():
+        assert set(brought_by.split()) <= codes, name
+        assert schema["components"]["schemas"]["Problem"]["properties"][name]["description"], name
+
+
+def test_links_lead_to_operations_and_give_them_what_they_take(operations, paths):
+    for name, operation in operations.items():
+        for answer in operation["responses"].values():
+            for target, link in answer.get("links", {}).items():
+                assert target in operations, f"{name} links to {target}"
+                taken = {parameter["name"] for parameter in operations[target].get("parameters", [])}
+                given = link.get("parameters", {})
+                assert given.keys() <= taken, f"{name} gives {target} {given.keys() - taken}"
+                for value in given.values():
+                    assert value.startswith("$response.body#/") or value.removeprefix("$request.path.") in paths[name], f"{name}: {value}"
+
+
+def test_every_operation_that_takes_an_id_is_linked_to(operations):
+    answers = [answer for operation in operations.values() for answer in operation["responses"].values()]
+    linked = {target for answer in answers for target in answer.get("links", {})}
+    takers = {row.name for row in all_endpoints() if "<uuid:" in row.path}
+
+    assert takers - linked == set(), "say in openapi_links.IDENTIFIED where an answer names it"
+
+
+def test_a_link_is_left_out_where_the_source_does_not_know_the_rest_of_the_path(operations):
+    links = operations["add_vehicle"]["responses"]["201"]["links"]
+
+    assert links["add_mod"] == {"operationId": "add_mod", "parameters": {"vehicle": "$response.body#/id"}}
+    assert "get_mod" not in links
+    assert operations["add_mod"]["responses"]["201"]["links"]["get_mod"]["parameters"] == {
+        "vehicle": "$request.path.vehicle",
+        "mod": "$response.body#/id",
+    }
 
 
 def test_examples_hold_no_secret_and_no_machines_address():
@@ -93,7 +156,7 @@ def test_examples_hold_no_secret_and_no_machines_address():
     assert "X-Amz-Signature=…" in committed and "X-Amz-Credential" not in committed
     for line in committed.splitlines():
         if line.strip().startswith(("access: ", "refresh: ", "client_secret: ")):
-            assert "…" in line, line
+            assert "…" in line or "$response.body#/" in line, line
 
 
 def test_every_reference_of_the_schema_leads_somewhere(schema):
