@@ -40,6 +40,8 @@ COMMON = {
     "jit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
+    "log_min_error_statement": "panic",  # a refused statement would be quoted with its values: addresses, hashes of passwords
+    "log_error_verbosity": "terse",  # and the row that it was refused for
     "random_page_cost": "1.1",
     "huge_pages": "off",
 }

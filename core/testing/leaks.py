@@ -12,9 +12,11 @@ import functools
 import json
 import logging
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import structlog
@@ -105,6 +107,17 @@ def find_in_lines(lines: Iterable[str], *, secrets: Iterable[str] = ()) -> set[s
     return found
 
 
+def find_in_logs_of(data: Path) -> list[str]:
+    """What the log files of a running system hold that they must not, as "web.log: address"; `data` is its data directory."""
+    kept = data / "secrets.json"
+    secrets = [value for value in json.loads(kept.read_text()).values() if isinstance(value, str)] if kept.exists() else []
+    found = []
+    for path in sorted((data / "logs").glob("*.log*")):
+        with path.open(encoding="utf-8", errors="replace") as lines:
+            found += [f"{path.name}: {kind}" for kind in sorted(find_in_lines(lines, secrets=secrets))]
+    return found
+
+
 def production_formatter() -> logging.Formatter:
     """What renders the records of a running system: `core.logs`, as JSON, whatever this run is set to."""
     from core.logs import formatter_options
@@ -170,3 +183,15 @@ def _tap(
 
     setattr(module, name, tapped)
     return lambda: setattr(module, name, original)
+
+
+def main(arguments: list[str]) -> int:
+    """`python -m core.testing.leaks DATA_DIR`: search the logs of a system that runs or ran there."""
+    found = find_in_logs_of(Path(arguments[0]))
+    for leak in found:
+        sys.stderr.write(f"Something private is in {leak}\n")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

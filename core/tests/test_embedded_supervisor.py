@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from core.embedded import ports, processes
+from core.testing.leaks import find_in_logs_of
 from core.testing.process_tree import ROOT, System, is_gone
 
 
@@ -178,6 +179,28 @@ def test_a_killed_s3_server_comes_back_on_its_port_and_the_system_recovers(syste
     system.wait_for("s3 was started again")
 
     system.wait_until(system.is_ready)
+
+
+def test_nothing_private_is_in_the_logs(system):
+    """After all that dying and coming back, and with people at the door: the logs of web, worker, database and storage."""
+    address = "anna.quandtberg@example.com"
+    for path, body in (
+        ("auth/register/", {"email": address, "password": "quiet-otter-lifts-9-anvils", "display_name": "Anna", "terms_version": "none"}),
+        ("auth/login/", {"email": address, "password": "quiet-otter-lifts-9-anvils"}),
+        ("auth/password/reset/", {"email": address}),
+        ("auth/refresh/", {"refresh": "eyJhbGciOiJIUzI1NiIs.eyJzdWIiOiIwMTkzYTZmMiJ9.c2ln"}),
+        (f"marketplace/tunes/?q={address}", None),
+    ):
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{system.port}/api/v1/{path}",
+            data=json.dumps(body).encode() if body else None,
+            headers={"Content-Type": "application/json", "Authorization": "Bearer eyJhbGciOiJIUzI1NiIs.eyJzdWIiOiIwMTkzYTZmMiJ9.c2ln"},
+        )
+        with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(request, timeout=30) as answer:
+            answer.read()
+
+    assert (system.data / "logs" / "web.log").stat().st_size > 0
+    assert find_in_logs_of(system.data) == []
 
 
 def test_the_next_start_recovers_after_everything_was_killed_and_stops_cleanly(system):

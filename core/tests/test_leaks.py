@@ -11,7 +11,7 @@ from django.db import IntegrityError, connection, transaction
 
 from core import crypto
 from core.logs import without_row
-from core.testing.leaks import PATTERNS, LeakWatch, find_in_lines, watching
+from core.testing.leaks import PATTERNS, LeakWatch, find_in_lines, find_in_logs_of, main, watching
 from users import passwords
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -136,6 +136,19 @@ def test_a_refused_row_is_not_quoted(watch):
 def test_log_files_are_searched_too():
     assert find_in_lines(["ready", "x anna@example.com"]) == {"address"}
     assert find_in_lines(["key is s3cr3t-of-this-run"], secrets=["s3cr3t-of-this-run", ""]) == {"a secret of the installation"}
+
+
+def test_the_logs_of_a_system_are_searched_with_its_own_secrets(tmp_path):
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "secrets.json").write_text('{"hash_key": "s3cr3t-of-this-run"}')
+    (tmp_path / "logs" / "web.log").write_text("ready\nkey s3cr3t-of-this-run\n")
+    (tmp_path / "logs" / "worker.log.1").write_text("to anna@example.com\n")
+
+    assert find_in_logs_of(tmp_path) == ["web.log: a secret of the installation", "worker.log.1: address"]
+    assert main([str(tmp_path)]) == 1
+    (tmp_path / "logs" / "web.log").write_text("ready\n")
+    (tmp_path / "logs" / "worker.log.1").unlink()
+    assert main([str(tmp_path)]) == 0
 
 
 LEAKING_TEST = '''
