@@ -126,6 +126,18 @@ class EndpointSchema(AutoSchema):
     def get_filter_backends(self):
         return []
 
+    def _resolve_path_parameters(self, variables: list[str]) -> list[dict[str, Any]]:
+        parameters = super()._resolve_path_parameters(variables)
+        for parameter in parameters:
+            what = "Id" if parameter["schema"].get("format") == "uuid" else "Number"
+            parameter.setdefault("description", f"{what} of the {self._thing(parameter['name'])}.")
+        return parameters
+
+    def _thing(self, name: str) -> str:
+        """What a path's variable names: `stock_file` a stock file, a bare number the segment before it (`root`)."""
+        segments = self.path.strip("/").split("/")
+        return segments[segments.index("{number}") - 1] if name == "number" else name.replace("_", " ")
+
     def _map_serializer_field(self, field, direction, bypass_extensions=False):
         """The bounds of a list of objects, which the generator leaves out."""
         schema = super()._map_serializer_field(field, direction, bypass_extensions)

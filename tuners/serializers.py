@@ -57,9 +57,9 @@ class TunerListQuery(PageQuery):
     q = CleanCharField(max_length=100, required=False, help_text="Words of the name or of a make.")
     speciality = serializers.ChoiceField(choices=Speciality.choices, required=False)
     make = CleanCharField(max_length=80, required=False, help_text="A make that the tuner has published for.")
-    country = CountryField(required=False)
-    min_rating = serializers.FloatField(min_value=1, max_value=5, required=False)
-    verified = serializers.BooleanField(required=False, allow_null=True, default=None)
+    country = CountryField(required=False, help_text="Where the tuner works.")
+    min_rating = serializers.FloatField(min_value=1, max_value=5, required=False, help_text="Leaves out tuners without reviews, too.")
+    verified = serializers.BooleanField(required=False, allow_null=True, default=None, help_text="With the badge, or without.")
     ordering = serializers.ChoiceField(choices=list(TUNER_ORDERINGS), default="rating")
 
 

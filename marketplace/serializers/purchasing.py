@@ -49,8 +49,8 @@ class LicenseReleaseInput(Input):
 
 
 class SaleListQuery(PageQuery):
-    tune = serializers.UUIDField(required=False)
-    currency = CurrencyField(required=False)
+    tune = serializers.UUIDField(required=False, help_text="Sales of this tune only.")
+    currency = CurrencyField(required=False, help_text="Sales in this currency only.")
 
 
 class SalesSummaryQuery(Input):

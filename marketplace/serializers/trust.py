@@ -45,7 +45,7 @@ class InstalledCheckInput(Input):
 
 
 class FlashListQuery(PageQuery):
-    vehicle = serializers.UUIDField(required=False)
+    vehicle = serializers.UUIDField(required=False, help_text="Flashes of this vehicle only.")
 
 
 # Output

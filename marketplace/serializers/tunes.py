@@ -111,18 +111,18 @@ class TuneListQuery(PageQuery):
     q = CleanCharField(max_length=300, required=False, help_text="Words, in any order; forgives a typo.")
     make = CleanCharField(max_length=80, required=False, help_text="A name or alias, however spelled.")
     model = CleanCharField(max_length=120, required=False, help_text="With `make`.")
-    year = serializers.IntegerField(min_value=1885, max_value=2100, required=False)
+    year = serializers.IntegerField(min_value=1885, max_value=2100, required=False, help_text="A model year that it fits.")
     market = serializers.ChoiceField(Market.choices, required=False)
-    hardware_number = CleanCharField(max_length=64, required=False)
-    calibration_id = CleanCharField(max_length=64, required=False)
+    hardware_number = CleanCharField(max_length=64, required=False, help_text="Of an ECU that it fits.")
+    calibration_id = CleanCharField(max_length=64, required=False, help_text="A stock calibration that it is made for.")
     kind = serializers.ChoiceField(VehicleKind.choices, required=False)
     category = serializers.ChoiceField(TuneCategory.choices, required=False)
-    tuner = serializers.UUIDField(required=False)
+    tuner = serializers.UUIDField(required=False, help_text="Tunes of this tuner only.")
     currency = CurrencyField(required=False, help_text="Required by price filters and orderings.")
-    min_price_minor = MinorField(required=False)
-    max_price_minor = MinorField(required=False)
-    free = serializers.BooleanField(required=False, allow_null=True, default=None)
-    min_rating = serializers.FloatField(min_value=1, max_value=5, required=False)
+    min_price_minor = MinorField(required=False, help_text="With `currency`.")
+    max_price_minor = MinorField(required=False, help_text="With `currency`.")
+    free = serializers.BooleanField(required=False, allow_null=True, default=None, help_text="Free ones only, or paid ones only.")
+    min_rating = serializers.FloatField(min_value=1, max_value=5, required=False, help_text="Leaves out tunes without reviews, too.")
     fuel_octane = serializers.IntegerField(min_value=60, max_value=130, required=False, help_text="Runs on this fuel; with `fuel_scale`.")
     fuel_scale = serializers.ChoiceField(FuelScale.choices, required=False)
     emissions_class = serializers.ChoiceField(EmissionsClass.choices, required=False)
@@ -156,7 +156,7 @@ class TuneListQuery(PageQuery):
 
 
 class FacetsQuery(Input):
-    make = CleanCharField(max_length=80, required=False)
+    make = CleanCharField(max_length=80, required=False, help_text="Counts for this make only; a name or alias.")
     model = CleanCharField(max_length=120, required=False, help_text="With `make`.")
 
     def validate(self, attrs: dict) -> dict:
@@ -166,7 +166,7 @@ class FacetsQuery(Input):
 
 
 class SuggestQuery(Input):
-    q = CleanCharField(max_length=80)
+    q = CleanCharField(max_length=80, help_text="What was typed so far.")
 
 
 class VehicleQuery(Input):

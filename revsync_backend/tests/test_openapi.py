@@ -63,6 +63,16 @@ def test_every_operation_has_a_summary_a_description_a_section_and_its_auth(oper
         assert {"session": []} in operation["security"], name
 
 
+def test_every_parameter_says_what_it_is(operations):
+    mute = [
+        f"{name}: {parameter['name']}"
+        for name, operation in operations.items()
+        for parameter in operation.get("parameters", [])
+        if not parameter.get("description") and "enum" not in parameter["schema"] and "$ref" not in parameter["schema"]
+    ]
+    assert mute == []
+
+
 def test_every_answer_and_every_body_has_an_example(operations):
     for name, operation in operations.items():
         success = {status: answer for status, answer in operation["responses"].items() if status.startswith("2")}
