@@ -54,7 +54,10 @@ class RequestIdMiddleware:
 
 
 class ApiProblemMiddleware:
-    """Refuses a host that is not ours before anything else looks at the request; a wrong method is a problem everywhere."""
+    """Refuses a host that is not ours, and the API in the clear, before anything else looks at the request.
+
+    A wrong method is a problem everywhere.
+    """
 
     def __init__(self, get_response):
         self.get_response = get_response
@@ -64,6 +67,9 @@ class ApiProblemMiddleware:
             request.get_host()
         except DisallowedHost:
             return problem_response(request, "bad_request", detail="This host is not served here.")
+        if settings.SECURE_SSL_REDIRECT and request.path.startswith("/api/v1/") and not request.is_secure():
+            # a redirect would hide that the client has just sent its token in the clear
+            return problem_response(request, "bad_request", detail="The API is served over https only.")
         response = self.get_response(request)
         if isinstance(response, HttpResponseNotAllowed) and not request.path.startswith("/admin/"):
             allowed = response.headers["Allow"]
