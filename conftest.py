@@ -3,7 +3,7 @@
 import pytest
 from django.core.cache import cache
 
-pytest_plugins = ["core.testing.plugin"]
+pytest_plugins = ["core.testing.plugin", "core.testing.leak_plugin", "core.testing.answers"]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -6,11 +6,19 @@ from typing import Any
 
 from django.urls import URLPattern, URLResolver, include, path
 
+# Whose object an operation is about. Somebody else's answers like a missing one, but where the words say otherwise.
+SCOPES = {
+    "owner": "what is the caller's own",
+    "buyer": "what the caller bought",
+    "tuner_of": "what the caller sells",
+    "holder_of_code": "whoever has the code that its owner was shown once",
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Options:
     access: type  # a class of core.permissions: who may call at all
-    scope: str = ""  # whose object: "owner", "buyer", "tuner_of", …; foreign answers like missing
+    scope: str = ""  # whose object: one of SCOPES, or everybody's
     request: type | None = None  # Input serializer of the body
     response: Any = None  # Output serializer; with `paginated` that of one item; None is an empty answer
     status: int = 200

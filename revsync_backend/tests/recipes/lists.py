@@ -76,7 +76,7 @@ LISTS: dict[str, Filling] = {
         filters={"updated_since": "2026-01-01T00:00:00Z"},
     ),
     "list_mods": Filling(add=lambda kit, world: VehicleModFactory(vehicle=kit.vehicle).pk, remove=deletes(VehicleMod)),
-    "list_ecu_readouts": Filling(add=lambda kit, world: EcuReadoutFactory(vehicle=kit.vehicle).pk, remove=deletes(EcuReadout)),
+    "list_ecu_readouts": Filling(add=lambda kit, world: EcuReadoutFactory(vehicle=kit.vehicle, calibration_id=f"RSC-{next(_numbers)}").pk, remove=deletes(EcuReadout)),
     "list_stock_files": Filling(
         add=lambda kit, world: StockFileFactory(vehicle=kit.vehicle, readout=kit.vehicle.ecu).pk, remove=deletes(StockFile)
     ),

@@ -1,0 +1,81 @@
+"""pytest plugin: which problem codes each operation answered in a run, held against what its row declares.
+
+A code that was answered and is not declared fails the run, however small it is. A declared code that no test reached is
+named at the end; with `--every-declared-code`, which a whole run takes, it fails the run too. Under xdist each worker
+sends what it saw to the controller.
+"""
+
+from collections import defaultdict
+
+import pytest
+
+# Answered outside the operation (a bad host, a bug), or by any of them when something is down.
+OF_NO_OPERATION = frozenset({"bad_request", "internal_error", "service_unavailable", "method_not_allowed"})
+_seen: set[tuple[str, str]] = set()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--every-declared-code", action="store_true", help="fail when a declared problem code was never answered (whole runs)")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _note_answers() -> None:
+    """Imported late: Django is not set up when the plugin is."""
+    from core.views import ApiView
+
+    finalize = ApiView.finalize_response
+
+    def noting(self, request, response, *args, **kwargs):
+        response = finalize(self, request, response, *args, **kwargs)
+        row = self.rows.get("GET" if request.method == "HEAD" else request.method)
+        if row is not None and response.status_code >= 400 and isinstance(getattr(response, "data", None), dict):
+            _seen.add((row.name, response.data["code"]))
+        return response
+
+    ApiView.finalize_response = noting  # type: ignore[method-assign]
+
+
+def differences(seen: set[tuple[str, str]]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """By operation: the codes that were answered though not declared, and those that were declared and never answered."""
+    from core.schema import codes_of
+    from revsync_backend.urls import all_endpoints
+
+    undeclared: dict[str, list[str]] = defaultdict(list)
+    unreached: dict[str, list[str]] = defaultdict(list)
+    for endpoint in all_endpoints():
+        declared = set(codes_of(endpoint)) - OF_NO_OPERATION
+        answered = {code for name, code in seen if name == endpoint.name} - OF_NO_OPERATION
+        if answered - declared:
+            undeclared[endpoint.name] = sorted(answered - declared)
+        if declared - answered:
+            unreached[endpoint.name] = sorted(declared - answered)
+    return undeclared, unreached
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node, error) -> None:
+    """A worker of xdist has ended."""
+    _seen.update(map(tuple, getattr(node, "workeroutput", {}).get("answers", [])))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["answers"] = sorted(_seen)
+        return
+    if not _seen:
+        return
+    undeclared, unreached = differences(_seen)
+    if undeclared or (unreached and session.config.getoption("--every-declared-code")):
+        session.exitstatus = session.exitstatus or pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter, exitstatus, config: pytest.Config) -> None:
+    if not _seen:
+        return
+    undeclared, unreached = differences(_seen)
+    for name, codes in undeclared.items():
+        terminalreporter.write_line(f"{name} answered {', '.join(codes)}, which its row does not declare", red=True)
+    if config.getoption("--every-declared-code"):
+        for name, codes in unreached.items():
+            terminalreporter.write_line(f"{name} declares {', '.join(codes)}, which no test reached", yellow=True)
