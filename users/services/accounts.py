@@ -15,6 +15,7 @@ from users.exceptions import (
     AccountStateUnchanged,
     AdminNotBlockable,
     ChallengeOver,
+    CurrentPasswordWrong,
     EmailTaken,
     EmailUnchanged,
     LastActiveAdmin,
@@ -99,13 +100,17 @@ def update_user(*, user: User, changes: dict[str, str], revision: int | None, at
 def change_password(*, session: UserDevice, current_password: str, new_password: str, at: datetime) -> None:
     """Replace the password; every other session ends, this one stays. Called by the person, not inside a transaction.
 
-    Locks the user row. Raises: CurrentPasswordWrong, InvalidInput (the new one), RateLimited.
+    Locks the user row, so that of two who know the old password at once one changes it.
+
+    Raises: CurrentPasswordWrong (also when it was changed meanwhile), InvalidInput (the new one), RateLimited.
     """
     user = session.user
     confirm_password(user=user, password=current_password, pointer="/current_password", at=at)
     passwords.ensure_acceptable(new_password, email=user.email, display_name=user.display_name, pointer="/new_password")
     encoded = passwords.hashed(new_password)
     with transaction.atomic():
+        if User.objects.select_for_update(no_key=True).get(pk=user.pk).password != user.password:
+            raise CurrentPasswordWrong.at("/current_password")
         _store_password(user, encoded, at=at)
         end_all_sessions(user=user, reason=SessionEnd.PASSWORD_CHANGED, actor_id=user.pk, except_session=session, at=at)
         audit.record(act="password.changed", actor_id=user.pk, subject_id=user.pk, session_id=session.pk, at=at)
@@ -386,7 +391,6 @@ def count_mail(email: str, *, at: datetime) -> None:
 
 
 def _store_password(user: User, encoded: str, *, at: datetime) -> None:
-    User.objects.select_for_update(no_key=True).get(pk=user.pk)
     User.objects.filter(pk=user.pk).update(password=encoded, updated_at=at)
     consume_open_ones(user, at=at)
 

@@ -233,7 +233,7 @@ def _end_for_reuse(session: UserDevice, *, generation: int, at: datetime) -> Non
 def step_up(*, session: UserDevice, password: str | None, code: str | None, at: datetime) -> None:
     """Note on the session that its person was confirmed again, by password or by code. Called by the person, not in a transaction.
 
-    Raises: CurrentPasswordWrong, CodeWrong, RateLimited.
+    A log-in that took the row over meanwhile is not confirmed by it. Raises: CurrentPasswordWrong, CodeWrong, RateLimited.
     """
     if code is not None:
         if not verify_second_factor(user=session.user, code=code, at=at):
@@ -243,7 +243,8 @@ def step_up(*, session: UserDevice, password: str | None, code: str | None, at: 
         confirm_password(user=session.user, password=password or "", pointer="/password", at=at)
         method = StepUpMethod.PASSWORD
     with transaction.atomic():
-        UserDevice.objects.filter(pk=session.pk, revoked_at=None).update(stepped_up_at=at, stepped_up_with=method)
+        same_login = UserDevice.objects.filter(pk=session.pk, login_generation=session.login_generation, revoked_at=None)
+        same_login.update(stepped_up_at=at, stepped_up_with=method)
         audit.record(act="session.stepped_up", actor_id=session.user_id, subject_id=session.pk, at=at, method=str(method))
 
 

@@ -365,6 +365,38 @@ class TestTwoPhonesWithOneInstallationId:
         assert (outcome, now.generation) == ("ok", 3)
 
 
+class TestStepUpWhileAnotherSignsIn:
+    """A copied installation signs in while the older one confirms its password: the new session is not confirmed by it."""
+
+    def step_up(self, session, **control):
+        act = partial(services.step_up, session=session, password=PASSWORD, code=None, at=clock.now())
+        in_between(act, lambda: sign_in(session.user, session.installation_id), after="core_limitcounter", **control)
+        return row(session).stepped_up_at
+
+    def test_the_newer_one_is_not_confirmed(self, session):
+        assert self.step_up(session) is None
+
+    def test_control_without_the_log_ins_generation_it_is(self, session):
+        assert self.step_up(session, cut=LOGIN_GENERATION) is not None
+
+
+class TestTwoWhoKnowThePassword:
+    """Owner and thief change it at the same moment: the later one can't take back what the earlier one has ended."""
+
+    def change_both(self, session, **control):
+        sessions = [session, UserDeviceFactory(user=session.user)]
+        change = partial(services.change_password, current_password=PASSWORD, at=clock.now())
+        acts = [partial(change, session=one, new_password=f"{NEW_PASSWORD}-{number}") for number, one in enumerate(sessions)]
+        outcomes = race_all(acts, **control)
+        return outcomes, UserDevice.objects.live(clock.now()).count()
+
+    def test_one_changes_it_and_keeps_the_one_session(self, session):
+        assert self.change_both(session) == (["current_password_wrong", "ok"], 1)
+
+    def test_control_without_the_lock_both_do_and_nobody_stays_signed_in(self, session):
+        assert self.change_both(session, row_locks=False, meet_after='FROM "users_user"') == (["ok", "ok"], 0)
+
+
 class TestLogInWhileThePasswordChanges:
     """A log-in that checked the old password starts no session that outlives the change."""
 
