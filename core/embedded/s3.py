@@ -82,7 +82,7 @@ class S3:
     def finish(self) -> None:
         """Return when the server works; one that could not have its ports is tried again on others."""
         for attempt in range(3):
-            if processes.wait_until(self.works, seconds=40, alive=self._is_alive):
+            if processes.wait_until(self.works, seconds=90, alive=self._is_alive):
                 return
             exited = not self._is_alive()
             self.stop()

@@ -37,8 +37,8 @@ from core.embedded.s3 import REGION, S3, S3Failed
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEATHS_ALLOWED, DEATHS_WINDOW_SECONDS = 5, 60.0
 LOG_LIMIT_BYTES = 20_000_000
-READY_SECONDS = 120.0
-DEMO_SECONDS = 900.0  # a slow machine may take its time: the transaction that loads the data is never cut off lightly
+READY_SECONDS = 300.0
+MIGRATE_SECONDS, DEMO_SECONDS = 900.0, 900.0  # a slow machine may take its time: a transaction is never cut off lightly
 STOP_GRACE_SECONDS = 4.0
 WEB_THREADS = 4
 
@@ -249,7 +249,7 @@ class Supervisor:
         return server.child
 
     def _start_application(self) -> None:
-        self._manage("migrate", "--noinput", "--skip-checks", "--verbosity=1", log="migrate", wait_seconds=120)
+        self._manage("migrate", "--noinput", "--skip-checks", "--verbosity=1", log="migrate", wait_seconds=MIGRATE_SECONDS)
         demo_needed = self.options.demo and (self._demo_marker.exists() or not (self.data / "demo.json").exists())
         if demo_needed:
             self._demo_marker.touch()
@@ -270,7 +270,7 @@ class Supervisor:
         digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted((ROOT / "garage" / "data").glob("*.csv")))).hexdigest()
         stamp = self.data / "catalogue.sha256"
         if not stamp.exists() or stamp.read_text() != digest:
-            self._manage("import_catalogue", "--skip-checks", log="migrate", wait_seconds=60)
+            self._manage("import_catalogue", "--skip-checks", log="migrate", wait_seconds=MIGRATE_SECONDS)
             stamp.write_text(digest)
 
     @property

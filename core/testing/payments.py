@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import urllib.error
@@ -11,6 +10,8 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 from typing import Any
+
+from core.embedded import ports
 
 REPOSITORY = Path(__file__).parents[2]
 SECRET_KEY = "sk_test_revsync"  # those of `core.testing.services`
@@ -21,9 +22,7 @@ class StandIn:
     """The process; `kill()` is kill -9, `start()` starts it again on the same port and directory."""
 
     def __init__(self, directory: Path, *, webhook_url: str = "") -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = ports.free_port()  # not one of those that connections get: it must be free again after a kill
         self.directory, self.webhook_url = directory, webhook_url
         self.url = f"http://127.0.0.1:{self.port}"
         self.start()

@@ -9,6 +9,7 @@ from django.db import connection
 
 from core.exceptions import DomainError
 
+PATIENCE_SECONDS = 60  # twenty threads of a busy machine may need long until all of them stand at the line
 ROW_LOCK = re.compile(r" FOR (NO KEY )?(UPDATE|SHARE)( OF [^ ]+)?")
 
 
@@ -41,11 +42,13 @@ def race_all(
             result = execute(sql if row_locks else ROW_LOCK.sub("", sql), params, many, context)
             if not has_read and (meet_after in sql if meet_after else sql.startswith("SELECT")):
                 has_read = True
-                all_have_read.wait(timeout=10)
+                all_have_read.wait(timeout=PATIENCE_SECONDS)
             return result
 
         try:
-            start.wait(timeout=10)
+            with connection.cursor() as cursor:  # the last of many waits for all others: that is the race, not the outcome
+                cursor.execute("SET lock_timeout = %s; SET statement_timeout = %s", [f"{PATIENCE_SECONDS}s"] * 2)
+            start.wait(timeout=PATIENCE_SECONDS)
             if row_locks and not cut:
                 act()
             else:

@@ -111,7 +111,7 @@ def test_postgres_recovers_when_its_parent_process_alone_was_killed(postgres):
     leftovers = psutil.Process(postgres.child.pid).children()
     assert leftovers
     postgres.child.kill()
-    postgres.child.wait(5)
+    postgres.child.wait(30)
 
     postgres.start()
 
@@ -142,7 +142,7 @@ def test_a_cluster_whose_making_was_interrupted_is_made_anew(postgres):
         "processes.spawn = spawn_and_die\n"
         "Postgres(Path(sys.argv[1]), Path(sys.argv[1] + '.log'), 'super-secret', 'role-secret', durable=False).start()"
     )
-    done = subprocess.run([sys.executable, "-c", program, str(postgres.directory)], cwd=ROOT, check=False, timeout=30)
+    done = subprocess.run([sys.executable, "-c", program, str(postgres.directory)], cwd=ROOT, check=False, timeout=120)
     assert done.returncode == -signal.SIGKILL
     assert (postgres.directory / "PG_VERSION").exists(), "half of a cluster is there"
 
@@ -193,7 +193,7 @@ def test_files_survive_a_killed_s3_server_and_a_change_of_its_ports(s3):
     s3.start()
     client_of(s3).put_object(Bucket="revsync-private", Key="kept.bin", Body=b"k" * 300_000)
     s3.child.send_signal(signal.SIGKILL)
-    s3.child.wait(5)
+    s3.child.wait(30)
 
     s3.start()
     assert client_of(s3).get_object(Bucket="revsync-private", Key="kept.bin")["Body"].read() == b"k" * 300_000

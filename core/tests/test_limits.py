@@ -92,7 +92,7 @@ class TestTakenBackAtOnce:
 
         def read_then_write():
             row = LimitCounter.objects.get()
-            all_have_read.wait(timeout=10)
+            all_have_read.wait(timeout=60)
             LimitCounter.objects.filter(pk=row.pk).update(count=row.count - 1)
 
         race(read_then_write, times=4)
@@ -114,7 +114,7 @@ def test_control_looking_before_counting_lets_more_than_three_pass():
 
     def look_then_count():
         limits.ensure_below("test", "a", at=NOW)
-        all_have_looked.wait(timeout=10)
+        all_have_looked.wait(timeout=60)
         with suppress(RateLimited):  # the control decides by its look, not by the count
             limits.hit("test", "a", at=NOW)
 

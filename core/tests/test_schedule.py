@@ -114,7 +114,7 @@ class TestManySchedulers:
         def look(execute, sql, params, many, context):
             result = execute(sql if condition else sql.replace("slot_at IS NULL OR", "TRUE OR"), params, many, context)
             if sql.startswith("SELECT statement_timestamp()"):
-                all_have_looked.wait(timeout=10)
+                all_have_looked.wait(timeout=60)
             return result
 
         def tick():

@@ -13,6 +13,8 @@ from core import settings_check
 from core.embedded import supervisor
 
 ROOT = Path(settings_check.__file__).resolve().parent.parent
+APPS = ("revsync_backend", "core", "users", "tuners", "garage", "marketplace")
+OF_THE_SYSTEM = {"PATH", "DJANGO_SETTINGS_MODULE"}
 
 GOOD = {
     "REVSYNC_ENV": "production",
@@ -163,19 +165,23 @@ def names_read_by(path: Path) -> set[str]:
     """Names of the variables that a module asks the environment for by a literal."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Subscript) and ast.unparse(node.value) == "os.environ" and isinstance(node.slice, ast.Constant):
+            found.add(node.slice.value)
         if not (
             isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant) and isinstance(node.args[0].value, str)
         ):
             continue
         called = ast.unparse(node.func)
-        if called == "env" or re.fullmatch(r"env\.(bool|int|list|db_url|str|url|float|json)|os\.environ\.get", called):
+        if called == "env" or re.fullmatch(r"env\.(bool|int|list|db_url|str|url|float|json)|os\.environ\.get|os\.getenv", called):
             found.add(node.args[0].value)
     return found
 
 
 def test_env_example_lists_exactly_the_settings_that_are_read():
     listed = set(re.findall(r"^([A-Z0-9_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    read = names_read_by(ROOT / "revsync_backend" / "settings.py") | names_read_by(ROOT / "core" / "embedded" / "supervisor.py")
+    modules = [path for app in APPS for path in (ROOT / app).rglob("*.py") if not {"tests", "testing"} & set(path.parts)]
+    read = set().union(*map(names_read_by, modules)) - OF_THE_SYSTEM
+    read |= set(re.findall(r"\$\{([A-Z0-9_]+)[:}]", (ROOT / "Dockerfile").read_text()))
     read |= {"ALLOW_LOOPBACK_DATABASE", "REVSYNC_EMBEDDED"}  # read by the check itself
 
     assert sorted(read - listed) == []

@@ -1,6 +1,7 @@
 """The queue: queued with the transaction, run in order, retried, given up, retried by a person."""
 
 import threading
+import time
 from datetime import timedelta
 from uuid import uuid4
 
@@ -275,7 +276,7 @@ class TestTwoWorkersOneTask:
             return execute(sql.replace("FOR UPDATE SKIP LOCKED", ""), params, many, context)
 
         def claim():
-            begun.wait(timeout=10)
+            begun.wait(timeout=60)
             try:
                 if row_locks:
                     got.append(queue.claim_next(new_id()))
@@ -289,15 +290,26 @@ class TestTwoWorkersOneTask:
         for worker in workers:
             worker.start()
         if row_locks:
-            begun.wait(timeout=10)
+            begun.wait(timeout=60)
         else:
             with transaction.atomic():
                 list(DBTaskResult.objects.select_for_update())
-                begun.wait(timeout=10)
-                threading.Event().wait(0.5)
+                begun.wait(timeout=60)
+                self.wait_until_waiting(2)
         for worker in workers:
             worker.join()
         return [claimed for claimed in got if claimed is not None]
+
+    def wait_until_waiting(self, count):
+        """Until so many others wait for a lock."""
+        deadline = time.monotonic() + 60
+        with connection.cursor() as cursor:
+            while time.monotonic() < deadline:
+                cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'")
+                if cursor.fetchone()[0] >= count:
+                    return
+                time.sleep(0.05)
+        raise AssertionError(f"not {count} of them wait")
 
     def test_one_gets_it(self):
         for _ in range(5):
@@ -312,11 +324,13 @@ class TestTwoWorkersOneTask:
     def test_many_workers_share_many_tasks_and_run_each_once(self):
         for number in range(60):
             enqueue(f"{SAMPLES}.note", number=number)
-        shares = []
+        shares, all_have_one = [], threading.Barrier(4)
 
         def work():
             share, worker = 0, new_id()
             while claimed := queue.claim_next(worker):
+                if share == 0:
+                    all_have_one.wait(timeout=60)
                 runner.settle(claimed, runner.run(claimed))
                 share += 1
             shares.append(share)

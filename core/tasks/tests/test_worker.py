@@ -68,7 +68,7 @@ class TestProcess:
 
         worker.send_signal(signal.SIGTERM)
 
-        assert worker.wait(timeout=30) == 0
+        assert worker.wait(timeout=60) == 0
         assert path.read_text() == "begun\nended\n"
         assert DBTaskResult.objects.get(pk=task_id).status == "SUCCESSFUL"
         assert not TaskWorker.objects.exists()
@@ -82,8 +82,8 @@ class TestProcess:
 
         worker.send_signal(signal.SIGTERM)
 
-        assert worker.wait(timeout=30) == 0
-        assert time.monotonic() - begun < 10
+        assert worker.wait(timeout=60) == 0
+        assert time.monotonic() - begun < 30, "it did not wait for the task's sixty seconds"
         row = DBTaskResult.objects.get(pk=task_id)
         assert (row.status, row.worker_ids) == ("READY", [])
 
@@ -96,7 +96,7 @@ class TestProcess:
         worker.wait()
         assert DBTaskResult.objects.get(pk=task_id).status == "RUNNING"
 
-        successor = Worker(threads=1, beat_seconds=0.2, dead_after_seconds=3.0)
+        successor = Worker(threads=1, beat_seconds=0.2, dead_after_seconds=5.0)  # and a busy machine lets no beat be so late
         thread = threading.Thread(target=successor.run)
         thread.start()
         try:
@@ -146,18 +146,18 @@ class TestInProcess:
         task_id = enqueue(NOTE)
 
         wait_for(lambda: DBTaskResult.objects.filter(pk=task_id, status="SUCCESSFUL").exists())
-        assert time.monotonic() - begun < 5
+        assert time.monotonic() - begun < 15
 
     def test_two_workers_share_the_queue(self, running, tmp_path):
         for number in range(6):
-            enqueue(LINGER, path=str(tmp_path / str(number)), seconds=0.3)
+            enqueue(LINGER, path=str(tmp_path / str(number)), seconds=0.5)
 
         first, second = running(), running()
 
         wait_for(lambda: DBTaskResult.objects.filter(status="SUCCESSFUL").count() == 6)
         shares = [len([row for row in DBTaskResult.objects.all() if row.worker_ids == [str(worker.id)]]) for worker in (first, second)]
         assert sum(shares) == 6
-        assert min(shares) >= 2
+        assert min(shares) >= 1
 
     def test_a_lost_connection_is_survived(self, running):
         running()
@@ -172,7 +172,7 @@ class TestInProcess:
         wait_for(lambda: DBTaskResult.objects.filter(pk=task_id, status="SUCCESSFUL").exists())
 
     def test_a_task_that_hangs_loses_its_attempt_and_its_worker_asks_to_be_replaced(self, running, tmp_path):
-        task_id = enqueue(LINGER, path=str(tmp_path / "lines"), seconds=2.5)
+        task_id = enqueue(LINGER, path=str(tmp_path / "lines"), seconds=5)
         worker = running(stuck_after_seconds=0.7, drain_seconds=0.1)
 
         wait_for(lambda: worker.failed)
@@ -181,9 +181,9 @@ class TestInProcess:
         assert (row.exception_class_path, len(row.worker_ids)) == ("core.tasks.worker.TaskStuck", 1)
 
     def test_a_worker_does_not_judge_others_before_it_has_beaten_long_enough(self):
-        worker = Worker(dead_after_seconds=1.0)
+        worker = Worker(dead_after_seconds=20.0)
         assert not worker._may_judge_others()
         worker._beat()
         assert not worker._may_judge_others()
-        time.sleep(1.05)
+        worker._beating_since -= 20.0
         assert worker._may_judge_others()

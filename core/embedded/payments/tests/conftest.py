@@ -39,7 +39,7 @@ class Receiver:
     def types(self) -> list[str]:
         return [json.loads(body)["type"] for body, _, _ in self.received]
 
-    def wait_for(self, count: int, *, seconds: float = 10) -> None:
+    def wait_for(self, count: int, *, seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while len(self.received) < count:
             assert time.monotonic() < deadline, f"{len(self.received)} of {count} events came: {self.types()}"
@@ -53,7 +53,7 @@ class Server(StandIn):
         self.receiver = receiver
         super().__init__(directory, webhook_url=receiver.url)
 
-    def client(self, *, retries: int = 0, timeout: float = 5, key: str = SECRET_KEY) -> stripe.StripeClient:
+    def client(self, *, retries: int = 0, timeout: float = 30, key: str = SECRET_KEY) -> stripe.StripeClient:
         return stripe.StripeClient(
             key, base_addresses={"api": self.url}, max_network_retries=retries, http_client=stripe.RequestsClient(timeout=timeout)
         )

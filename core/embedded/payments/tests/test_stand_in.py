@@ -193,10 +193,10 @@ class TestIdempotency:
         assert make(client, key="same-5").amount == 14900
 
     def test_a_second_call_during_the_first_conflicts(self, server):
-        server.switch("faults", mode="slow", seconds=1, times=1)
+        server.switch("faults", mode="slow", seconds=3, times=1)
         first = threading.Thread(target=lambda: make(server.client(), key="same-6"))
         first.start()
-        time.sleep(0.3)
+        time.sleep(1)
 
         with pytest.raises(stripe.APIError) as conflict:
             make(server.client(), key="same-6")
@@ -242,9 +242,9 @@ class TestFaults:
         assert make(client).id
 
     def test_a_time_out_after_acting_leaves_the_intent_for_the_retry(self, server):
-        server.switch("faults", mode="time_out_after", seconds=2, times=1)
+        server.switch("faults", mode="time_out_after", seconds=3, times=1)
         with pytest.raises(stripe.APIConnectionError):
-            make(server.client(timeout=0.3), key="late")
+            make(server.client(timeout=1), key="late")
 
         intent = make(server.client(), key="late")
         ours = [found for found in server.client().v1.payment_intents.list({"limit": 100}).data if found.id == intent.id]
@@ -368,7 +368,7 @@ class TestDurability:
         started = time.monotonic()
 
         assert own_server.stop() == 0
-        assert time.monotonic() - started < 4
+        assert time.monotonic() - started < 10
 
     def test_it_stays_small(self, server, client):
         make(client)
@@ -395,7 +395,7 @@ class TestCommandLine:
     def test_a_wrong_start_is_one_clear_line(self, arguments, environment, complaint, tmp_path):
         done = subprocess.run(
             [sys.executable, "-m", "core.embedded.payments", *arguments],
-            cwd=REPOSITORY, env={"PATH": "/usr/bin", **environment}, capture_output=True, text=True, timeout=10, check=False,
+            cwd=REPOSITORY, env={"PATH": "/usr/bin", **environment}, capture_output=True, text=True, timeout=60, check=False,
         )  # fmt: skip
 
         assert done.returncode == 2
