@@ -32,19 +32,21 @@ WITH_BODY = ("invalid_input", "unknown_field", "malformed_body", "body_too_large
 
 def codes_of(endpoint: Endpoint) -> list[str]:
     """Every problem code that an operation can answer: its own and what its row implies."""
-    codes = [*endpoint.problems, *UNIVERSAL, "invalid_input", "unknown_field"]
-    if endpoint.request is not None or endpoint.method in {"POST", "PUT", "PATCH", "DELETE"}:
+    codes = [*endpoint.problems, *UNIVERSAL, "unknown_field"]
+    if endpoint.method != "GET" and not endpoint.view.reads_raw_body:
         codes += WITH_BODY
+    if endpoint.query is not None:
+        codes.append("invalid_input")
+    if endpoint.view.authentication_classes:
+        codes.append("token_invalid")
     if endpoint.access is not Public:
-        codes += ["not_authenticated", "token_invalid"]
+        codes.append("not_authenticated")
         if endpoint.access.__name__ != "AuthenticatedEvenIfBlocked":
             codes.append("account_blocked")
         if endpoint.access.__name__ not in {"Authenticated", "AuthenticatedEvenIfBlocked"}:
             codes.append("permission_denied")
         if endpoint.access.__name__ == "ActiveTuner":
             codes.append("tuner_suspended")
-    else:
-        codes.append("token_invalid")
     if "<" in endpoint.path:
         codes.append("not_found")
     if endpoint.step_up:

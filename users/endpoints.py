@@ -42,7 +42,7 @@ _ROWS: list[Endpoint] = [
     ),
     Endpoint(
         "POST", "auth/refresh/", views.RefreshView, "refresh_tokens", "Change a refresh token for new tokens",
-        access=Public, request=serializers.RefreshInput, response=serializers.TokensOutput,
+        access=Public, request=serializers.RefreshInput, response=serializers.TokensOutput, problems=("token_invalid",),
     ),
     Endpoint(
         "POST", "auth/logout/", views.LogoutView, "log_out", "End this session",

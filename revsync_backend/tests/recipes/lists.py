@@ -7,7 +7,7 @@ from typing import Any
 from core import clock
 from core.ids import new_id
 from core.testing.lists import Filling
-from garage.models import EcuReadout, RescueLink, StockFile, Vehicle, VehicleMake, VehicleMod, VehicleModel
+from garage.models import EcuReadout, RescueLink, StockFile, Vehicle, VehicleMod, VehicleModel
 from garage.tests.factories import (
     EcuReadoutFactory,
     RescueLinkFactory,
@@ -76,7 +76,9 @@ LISTS: dict[str, Filling] = {
         filters={"updated_since": "2026-01-01T00:00:00Z"},
     ),
     "list_mods": Filling(add=lambda kit, world: VehicleModFactory(vehicle=kit.vehicle).pk, remove=deletes(VehicleMod)),
-    "list_ecu_readouts": Filling(add=lambda kit, world: EcuReadoutFactory(vehicle=kit.vehicle, calibration_id=f"RSC-{next(_numbers)}").pk, remove=deletes(EcuReadout)),
+    "list_ecu_readouts": Filling(
+        add=lambda kit, world: EcuReadoutFactory(vehicle=kit.vehicle, calibration_id=f"RSC-{next(_numbers)}").pk, remove=deletes(EcuReadout)
+    ),
     "list_stock_files": Filling(
         add=lambda kit, world: StockFileFactory(vehicle=kit.vehicle, readout=kit.vehicle.ecu).pk, remove=deletes(StockFile)
     ),
@@ -84,7 +86,9 @@ LISTS: dict[str, Filling] = {
         add=lambda kit, world: RescueLinkFactory(vehicle=kit.vehicle, token=f"token {next(_numbers)}").pk, remove=deletes(RescueLink)
     ),
     "list_makes": Filling(
-        add=lambda kit, world: VehicleMakeFactory(name=f"Make {next(_numbers)}").pk, remove=deletes(VehicleMake), filters={"q": "make"}
+        add=lambda kit, world: VehicleModelFactory(make=VehicleMakeFactory(name=f"Make {next(_numbers)}")).make_id,
+        remove=lambda make_id: VehicleModel.objects.filter(make=make_id).delete(),  # one without models is not shown
+        filters={"q": "make"},
     ),
     "list_models": Filling(
         add=lambda kit, world: VehicleModelFactory(name=f"Model {next(_numbers)}").pk, remove=deletes(VehicleModel), filters={"q": "model"}
