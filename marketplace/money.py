@@ -4,6 +4,14 @@ DECIMALS = dict.fromkeys(
     ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"], 0
 ) | dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3)  # ISO 4217; every other currency has two
 
+# What tunes are sold in, and the smallest price in each: below it the payment provider takes no payment
+# (https://docs.stripe.com/currencies). A free tune is no payment.
+SMALLEST_PRICE_MINOR = {
+    "AUD": 50, "BHD": 200, "BRL": 50, "CAD": 50, "CHF": 50, "CZK": 1500, "DKK": 250, "EUR": 50, "GBP": 30, "HUF": 17500, "INR": 50,
+    "JPY": 50, "KRW": 50, "KWD": 200, "MXN": 1000, "NOK": 300, "NZD": 50, "PLN": 200, "RON": 200, "SEK": 300, "SGD": 50, "THB": 1000,
+    "USD": 50,
+}  # fmt: skip
+
 
 def amount_text(amount_minor: int, currency: str) -> str:
     """14900 EUR → "149.00 EUR", 4900 JPY → "4,900 JPY"."""

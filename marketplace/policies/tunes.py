@@ -7,6 +7,7 @@ from core.exceptions import InvalidInput, PermissionRefused
 from marketplace.enums import TuneStatus, VersionStatus, VersionTag
 from marketplace.exceptions import HashesDiffer, OwnVersion, TuneSuspended, VersionIllegalMove, VersionNotEditable
 from marketplace.models import Tune, TuneVersion
+from marketplace.money import SMALLEST_PRICE_MINOR, amount_text
 from tuners.enums import TunerKind
 from tuners.models import TunerProfile
 from users.enums import Role
@@ -54,10 +55,13 @@ def ensure_not_suspended(tune: Tune) -> None:
         raise TuneSuspended
 
 
-def ensure_price_allowed(profile: TunerProfile, price_minor: int) -> None:
-    """A creator's tunes are free. Raises: InvalidInput at /price_minor."""
+def ensure_price_allowed(profile: TunerProfile, price_minor: int, currency: str) -> None:
+    """A creator's tunes are free, and a price is one that can be paid. Raises: InvalidInput at /price_minor."""
     if profile.kind == TunerKind.CREATOR and price_minor > 0:
         raise InvalidInput.at("/price_minor", "creator_free_only", "Creators publish free tunes only.")
+    smallest = SMALLEST_PRICE_MINOR[currency]
+    if 0 < price_minor < smallest:
+        raise InvalidInput.at("/price_minor", "price_too_small", f"A paid tune costs at least {amount_text(smallest, currency)}.")
 
 
 def ensure_may_review(reviewer: User, tune: Tune) -> None:

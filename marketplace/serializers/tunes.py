@@ -19,6 +19,7 @@ from core.serializers import (
 )
 from garage.enums import FuelScale, Market, VehicleKind
 from marketplace.enums import EmissionsClass, FitmentVerdict, FlashMethod, ReadBack, TuneCategory, TuneStatus, TuneSuspensionReason
+from marketplace.money import SMALLEST_PRICE_MINOR
 
 EMPTY_REQUIREMENTS = {
     "fuel": None,
@@ -94,7 +95,7 @@ class TuneInput(Input):
     kind = serializers.ChoiceField(VehicleKind.choices)
     category = serializers.ChoiceField(TuneCategory.choices)
     price_minor = MinorField(help_text="What the rider pays, taxes included; 0 is free.")
-    currency = CurrencyField()
+    currency = serializers.ChoiceField(sorted(SMALLEST_PRICE_MINOR), help_text="ISO 4217; each has a smallest price.")
     requirements = RequirementsInput(required=False, help_text="Default for versions that state none.")
     dyno = DynoInput(required=False, allow_null=True)
     image_upload_ids = serializers.ListField(

@@ -26,10 +26,10 @@ EDITABLE_FIELDS = ("title", "description", "kind", "category", "price_minor", "c
 def create_tune(*, author: User, facts: Mapping[str, Any], image_upload_ids: Iterable[UUID] = (), at: datetime) -> Tune:
     """Make a draft listing. Called by an active tuner; `facts` are EDITABLE_FIELDS, validated. Locks the uploads it takes.
 
-    Raises: InvalidInput (a creator's price, an upload that can't be used).
+    Raises: InvalidInput (a price or currency that can't be, an upload that can't be used).
     """
     profile = TunerProfile.objects.get(user=author)
-    policies.ensure_price_allowed(profile, facts["price_minor"])
+    policies.ensure_price_allowed(profile, facts["price_minor"], facts["currency"])
     with transaction.atomic():
         images = _claim_images([], image_upload_ids, author=author, at=at)
         tune = Tune.objects.create(tuner=profile, images=images, created_at=at, updated_at=at, **facts)
@@ -55,7 +55,8 @@ def update_tune(
         policies.ensure_not_suspended(tune)
         if revision is not None and revision != tune.revision:
             raise StaleRevision(current=tune.revision)
-        policies.ensure_price_allowed(tune.tuner, changes.get("price_minor", tune.price_minor))
+        if changes.keys() & {"price_minor", "currency"}:
+            policies.ensure_price_allowed(tune.tuner, changes.get("price_minor", tune.price_minor), changes.get("currency", tune.currency))
         price_before = (tune.price_minor, tune.currency)
         for name in EDITABLE_FIELDS:
             if name in changes:
@@ -119,11 +120,7 @@ def delete_tune(*, author: User, tune_id: UUID, at: datetime) -> None:
 def lock_own_tune(author: User, tune_id: UUID, *, no_key: bool = True) -> Tune:
     """The author's tune, locked, with its profile. Raises: TuneNotFound (missing, or somebody else's)."""
     tune = (
-        Tune.objects.of_tuner_user(author)
-        .select_for_update(no_key=no_key, of=("self",))
-        .select_related("tuner")
-        .filter(pk=tune_id)
-        .first()
+        Tune.objects.of_tuner_user(author).select_for_update(no_key=no_key, of=("self",)).select_related("tuner").filter(pk=tune_id).first()
     )
     if tune is None:
         raise TuneNotFound

@@ -8,6 +8,7 @@ from django.core.cache import cache
 from django.db import IntegrityError, transaction
 
 from core import clock
+from core.embedded.payments.intents import CURRENCIES
 from core.models import AuditEvent
 from core.testing.http import ApiClient, client_for
 from core.testing.races import race_all
@@ -16,6 +17,7 @@ from garage.tests.factories import ModelAliasFactory, VehicleFactory, VehicleMak
 from marketplace.enums import TuneStatus
 from marketplace.exceptions import OwnVersion
 from marketplace.models import Favorite, SearchWord, Tune
+from marketplace.money import SMALLEST_PRICE_MINOR
 from marketplace.selectors import browse
 from marketplace.serializers.tunes import OwnTuneOutput, TuneDetailOutput
 from marketplace.services import favorites, listings, moderation, upkeep
@@ -161,7 +163,7 @@ class TestListings:
             ({"kind": "TRACTOR"}, "/kind", "invalid_choice"),
             ({"price_minor": -1}, "/price_minor", "min_value"),
             ({"price_minor": 10**12}, "/price_minor", "max_value"),
-            ({"currency": "euro"}, "/currency", "invalid"),
+            ({"currency": "euro"}, "/currency", "invalid_choice"),
             ({"status": "PUBLISHED"}, "/status", "unknown_field"),
             ({"rating_sum": 5}, "/rating_sum", "unknown_field"),
             ({"listed": True}, "/listed", "unknown_field"),
@@ -180,6 +182,34 @@ class TestListings:
         assert answer.status_code == 400, answer.content
         assert (answer.json()["errors"][0]["pointer"], answer.json()["errors"][0]["code"]) == (pointer, code)
         assert not Tune.objects.exists()
+
+    @pytest.mark.parametrize(
+        ("change", "pointer", "code"),
+        [
+            ({"currency": "XYZ"}, "/currency", "invalid_choice"),
+            ({"currency": "XYZ", "price_minor": 0}, "/currency", "invalid_choice"),
+            ({"price_minor": 49}, "/price_minor", "price_too_small"),
+            ({"price_minor": 49, "currency": "JPY"}, "/price_minor", "price_too_small"),
+            ({"currency": "HUF"}, "/price_minor", "price_too_small"),
+        ],
+    )
+    def test_a_price_that_could_never_be_paid_is_refused(self, change, pointer, code):
+        tune = TuneFactory()
+        client = client_for(tune.tuner.user)
+
+        made, changed = client.post(URL, {**LISTING, **change}), client.patch(f"{URL}{tune.pk}/", change)
+
+        for answer in (made, changed):
+            assert answer.status_code == 400, answer.content
+            assert (answer.json()["errors"][0]["pointer"], answer.json()["errors"][0]["code"]) == (pointer, code)
+        assert Tune.objects.get().price_minor == tune.price_minor
+        assert client.patch(f"{URL}{tune.pk}/", {"price_minor": 50}).status_code == 200
+        assert client.patch(f"{URL}{tune.pk}/", {"price_minor": 0}).status_code == 200
+
+    def test_a_currency_is_sold_in_only_if_the_stand_in_takes_it(self):
+        sold_in = {currency.lower(): smallest for currency, smallest in SMALLEST_PRICE_MINOR.items()}
+
+        assert sold_in == {currency: smallest for currency, (_decimals, smallest) in CURRENCIES.items()}
 
     def test_a_creator_publishes_free_tunes_only(self):
         client = client_for(TunerProfileFactory(creator=True).user)
