@@ -81,11 +81,6 @@ def list_reviews_of_tune(tune_id: UUID) -> QuerySet[TunerReview]:
     return TunerReview.objects.published().filter(tune_id=tune_id).select_related("buyer")
 
 
-def find_review_by(user: User, tune_id: UUID) -> TunerReview | None:
-    """What a buyer said of a tune, unless they deleted it."""
-    return TunerReview.objects.filter(buyer=user, tune_id=tune_id, deleted_at__isnull=True).first()
-
-
 def get_review(review_id: UUID) -> TunerReview:
     """A review with its author, in any state. For services' callers that hold its id by right."""
     return TunerReview.objects.select_related("buyer").get(pk=review_id)

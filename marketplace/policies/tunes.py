@@ -85,8 +85,3 @@ def ensure_hashes_approved(approved: Iterable[str], present: Iterable[str]) -> N
 def prohibited_tags(tags: Iterable[str]) -> list[str]:
     """Those tags that switch an emission system off."""
     return sorted(set(tags) & PROHIBITED_TAGS)
-
-
-def is_on_sale(tune: Tune) -> bool:
-    """Whether it can be bought now: kept in `listed` by a trigger (published, tuner active, a version PUBLISHED)."""
-    return tune.listed

@@ -90,8 +90,3 @@ def standings_of(versions: Iterable[TuneVersion], *, at: datetime) -> dict[UUID,
         }
         for version in versions
     }
-
-
-def list_review_queue() -> QuerySet[TuneVersion]:
-    """Versions that wait for a decision, longest first, for staff."""
-    return TuneVersion.objects.filter(status=VersionStatus.IN_REVIEW).select_related("tune__tuner").order_by("submitted_at", "id")

@@ -1,7 +1,6 @@
 """What lists show beside what its own tables say: refreshed when something outside changes, and by the schedule."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -22,13 +21,6 @@ WITH due AS (
      WHERE popularity <> figure ORDER BY id LIMIT %s)
 UPDATE marketplace_tune AS tune SET popularity = due.figure FROM due WHERE tune.id = due.id
 """
-
-
-def refresh_tunes(tune_ids: Sequence[UUID]) -> None:
-    """Derive again what lists and search show of these tunes. Set-based, idempotent; for a tuner's changed standing or
-    name and for repairs: everything else is done by triggers. Locks the tunes' rows that change."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT marketplace_refresh_tunes(%s::uuid[])", [list(tune_ids)])
 
 
 def refresh_tuner(*, tuner_id: UUID) -> None:
