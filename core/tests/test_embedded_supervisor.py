@@ -101,6 +101,20 @@ def test_one_ready_line_names_api_docs_and_admin(system):
     assert system.get("/livez") == (200, '{"status": "alive"}')
 
 
+def test_the_whole_system_at_rest_is_small(system):
+    """Shared pages counted once (PSS), in millions of bytes."""
+    sizes: dict[str, float] = {}
+    for process in system.members():
+        with contextlib.suppress(psutil.NoSuchProcess):
+            part = " ".join(process.cmdline())[-60:]
+            sizes[f"{process.pid} {part}"] = process.memory_full_info().pss / 1e6
+    web = [size for part, size in sizes.items() if "--no-control-socket" in part]
+
+    assert sum(sizes.values()) < 700, sizes
+    assert len(web) == 2, "gunicorn and its one worker"
+    assert max(web) < 115, sizes
+
+
 def test_secrets_and_settings_of_the_run_are_private_files(system):
     for name in ("secrets.json", "runtime.env"):
         assert stat.S_IMODE((system.data / name).stat().st_mode) == 0o600
