@@ -68,12 +68,12 @@ def _rehash_identity(row: Purchase | License) -> int:
 
 
 def _values_of(vehicle_id: UUID | None) -> Iterable[tuple[str, str]]:
-    vehicle = Vehicle.objects.filter(pk=vehicle_id).first()
+    vehicle = Vehicle.objects.filter(pk=vehicle_id).first() if vehicle_id is not None else None
     if vehicle is None:
         return
     yield from ((purpose, value) for purpose, value in (("vin", vehicle.vin), ("frame_number", vehicle.frame_number)) if value)
-    for serial in EcuReadout.objects.filter(vehicle=vehicle).exclude(serial=None).values_list("serial", flat=True):
-        yield "ecu_serial", serial
+    for readout in EcuReadout.objects.filter(vehicle=vehicle).exclude(serial=None):
+        yield "ecu_serial", readout.serial or ""
     for sha256 in StockFile.objects.filter(vehicle=vehicle).values_list("image_sha256", flat=True):
         yield f"identity_{IdentityKind.STOCK_IMAGE}", sha256
 

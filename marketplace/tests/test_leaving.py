@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from cryptography.fernet import InvalidToken
 from django.conf import settings as django_settings
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.db.models import F
 from django_tasks_db.models import DBTaskResult
@@ -365,6 +366,44 @@ class TestVerification:
 
         settings.HASH_KEYS_RETIRED = []
         assert "its hashes were made with a HASH_KEY that is not known any more" in self.remains()
+
+
+@pytest.mark.django_db
+class TestCommands:
+    def test_verify_says_that_nothing_has_come_back(self, capsys):
+        user = UserFactory()
+        services.delete_account(user=user, session=client_for(user).device, stock_files_saved=True, at=clock.now())
+        run_all(until=clock.now() + LATER)
+
+        call_command("privacy_verify")
+        call_command("privacy_verify", user=str(user.pk))
+
+        assert capsys.readouterr().out == "1 receipts: nothing of these accounts has come back.\n" * 2
+
+    def test_verify_names_account_and_kind_and_no_value(self, capsys):
+        vehicle = VehicleFactory(vin=PERSON["VIN"])
+        services.delete_account(user=vehicle.owner, session=client_for(vehicle.owner).device, stock_files_saved=True, at=clock.now())
+        type(vehicle).objects.filter(pk=vehicle.pk).update(nickname=PERSON["nickname"])
+
+        with pytest.raises(CommandError, match="1 things of deleted accounts are there"):
+            call_command("privacy_verify")
+
+        said = capsys.readouterr().err
+        assert f"{vehicle.owner_id}: vehicles: 1 rows" in said and PERSON["nickname"] not in said
+
+    def test_verify_knows_no_receipt_of_who_is_there(self):
+        with pytest.raises(CommandError, match="no receipt"):
+            call_command("privacy_verify", user=str(UserFactory().pk))
+
+    def test_reapply_says_how_many(self, capsys):
+        user = UserFactory()
+        services.delete_account(user=user, session=client_for(user).device, stock_files_saved=True, at=clock.now())
+        run_all()
+        known = len(services.list_copied_deletions())
+
+        call_command("privacy_reapply")
+
+        assert capsys.readouterr().out == f"{known} records of deletions in storage, 0 applied again.\n"
 
 
 @pytest.mark.django_db

@@ -94,7 +94,7 @@ class TestDeletion:
         run_all()
 
         assert [(message.to, message.subject) for message in mail.outbox] == [(["anna@example.com"], "Your account was deleted")]
-        assert "ten years" in mail.outbox[0].body or "until" in mail.outbox[0].body
+        assert "- account (1): blanked" in mail.outbox[0].body and "; until 2" in mail.outbox[0].body
         deletion = AccountDeletion.objects.get(user_id=user.pk)
         assert deletion.farewell_address is None and deletion.mailed_at is not None
 
@@ -107,6 +107,70 @@ class TestDeletion:
         services.mail_deletion_receipt(deletion_id=AccountDeletion.objects.get().pk, at=clock.now())
 
         assert len(mail.outbox) == 1
+
+    def test_an_address_that_no_mail_reaches_is_forgotten_after_a_week(self):
+        from users import services
+
+        user = UserFactory()
+        delete_me(client_for(user, step_up=True))
+
+        assert services.forget_farewells(at=clock.now() + timedelta(days=6)) == 0
+        assert services.forget_farewells(at=clock.now() + timedelta(days=8)) == 1
+        run_all()
+        assert mail.outbox == [] and AccountDeletion.objects.get().mailed_at is None
+
+    def test_the_copy_in_storage_names_nobody(self):
+        user = UserFactory(email="anna@example.com", display_name="Anna Berg")
+        delete_me(client_for(user, step_up=True))
+        run_all()
+
+        copied = storage.read(f"privacy/deletions/{user.pk}.json", max_bytes=100_000)
+        assert str(user.pk).encode() in copied and b"anna" not in copied.lower() and b"Berg" not in copied
+        assert AccountDeletion.objects.get().copied_at is not None
+
+    def test_while_storage_is_away_nothing_is_lost(self, settings):
+        from core.exceptions import ServiceUnavailable
+
+        user = UserFactory()
+        upload = stored_upload(content=b"certificate", owner_id=user.pk, ready=True)
+        there = settings.S3_ENDPOINT_URL
+        settings.S3_ENDPOINT_URL = "http://127.0.0.1:9"
+        storage.reset()
+        assert delete_me(client_for(user, step_up=True)).status_code == 200
+        with pytest.raises(ServiceUnavailable):
+            run_all()
+        settings.S3_ENDPOINT_URL = there
+        storage.reset()
+
+        run_all(until=clock.now() + AFTER_THE_LAST_PASS)
+
+        assert storage.head(upload.storage_key) is None
+        assert AccountDeletion.objects.get().objects_deleted_at is not None
+
+    def test_a_killed_worker_begins_again(self, monkeypatch):
+        from users import services
+
+        user = UserFactory()
+        uploads = [stored_upload(content=bytes([number]), owner_id=user.pk, ready=True) for number in range(3)]
+        delete_me(client_for(user, step_up=True))
+        deletion = AccountDeletion.objects.get()
+        delete, calls = storage.delete, []
+
+        def die_at_the_second(key, **where):
+            calls.append(key)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            delete(key, **where)
+
+        monkeypatch.setattr(storage, "delete", die_at_the_second)
+        with pytest.raises(KeyboardInterrupt):
+            services.delete_objects_of_account(deletion_id=deletion.pk, is_last_pass=True, at=clock.now())
+        deletion.refresh_from_db()
+        assert len(deletion.objects_left) == 3
+
+        services.delete_objects_of_account(deletion_id=deletion.pk, is_last_pass=True, at=clock.now())
+
+        assert [storage.head(upload.storage_key) for upload in uploads] == [None, None, None]
 
     def test_stored_files_go_by_the_worker(self):
         user = UserFactory()
