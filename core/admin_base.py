@@ -106,7 +106,7 @@ class ReadOnlyAdmin(ModelAdmin):
     search_fields: ClassVar[Sequence[str]] = ("pk",)
     linked: ClassVar[Mapping[str, str]] = {}  # columns that hold the id of a row of another model, without a foreign key
     hash_lookups: ClassVar[Sequence[str]] = ()  # where a SHA-256 is looked for; the row's own columns when empty
-    search_help_text = "Any id of the row, or words."
+    search_help_text: ClassVar[str | None] = "Any id of the row, or words."
     actions = None
     list_per_page = 50
     show_full_result_count = False

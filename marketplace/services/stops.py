@@ -156,9 +156,9 @@ def unrecall_version(*, actor: User, version_id: UUID, mfa_fresh: bool, at: date
 def acknowledge_stop(*, rider: User, stop_id: UUID, at: datetime) -> StopAcknowledgement:
     """Note that a rider who downloaded or flashed the version has read its stop. Idempotent. Raises: StopNotFound."""
     # one query: a stop of a version that the rider never had takes no longer to miss than one that does not exist
-    had = Exists(Download.objects.filter(version_id=OuterRef("version_id"), buyer=rider, outcome="GRANTED"))
-    had |= Exists(Flash.objects.filter(version_id=OuterRef("version_id"), reporter=rider))
-    stop = VersionStop.objects.filter(had, pk=stop_id).first()
+    downloaded = Exists(Download.objects.filter(version_id=OuterRef("version_id"), buyer=rider, outcome="GRANTED"))
+    flashed = Exists(Flash.objects.filter(version_id=OuterRef("version_id"), reporter=rider))
+    stop = VersionStop.objects.filter(downloaded | flashed, pk=stop_id).first()
     if stop is None:
         raise StopNotFound
     StopAcknowledgement.objects.bulk_create([StopAcknowledgement(stop=stop, user=rider, acknowledged_at=at)], ignore_conflicts=True)
