@@ -127,7 +127,7 @@ LISTS: dict[str, Filling] = {
         },
         filters={"kind": "MOTORCYCLE"},
     ),
-    "list_tune_versions": Filling(add=lambda kit, world: TuneVersionFactory(tune=world.tune, published=True).pk),
+    "list_tune_versions": Filling(add=lambda kit, world: TuneVersionFactory(tune=Tune.objects.get(pk=world.tune.pk), published=True).pk),
     "list_tune_reviews": Filling(
         add=lambda kit, world: TunerReviewFactory(tuner=world.tuner, tune_id=world.tune.pk, created_at=AT).pk, remove=_hide
     ),

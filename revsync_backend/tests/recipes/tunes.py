@@ -119,7 +119,8 @@ def _(kit, world):
 
 
 def _version(kit, **state):
-    return TuneVersionFactory(tune=kit.draft, **state)
+    """Of a tune read anew: the factory refreshes the object it gets, and the world's must stay as it was built."""
+    return TuneVersionFactory(tune=Tune.objects.get(pk=kit.draft.pk), **state)
 
 
 @recipe("update_tune_version")
@@ -145,6 +146,3 @@ def _(kit, world):
 @recipe("hold_tune_version")
 def _(kit, world):
     return Call(path={"version": _version(kit, published=True).pk}, body={"reason": "The idle hunts."})
-
-
-__all__ = ["FITMENT", "LISTING", "Tune"]
