@@ -30,11 +30,12 @@ def notify(
     dedupe_key: str | None = None,
     at: datetime,
     mail: bool = True,
+    send: bool = True,
 ) -> Notice | None:
     """Tell one person, inside the transaction of what they are told of. `link` is `{"resource", "id"}`.
 
-    With a `dedupe_key` at most once: a second call answers None and queues nothing. `mail=False` keeps it in the app.
-    Queues users.tasks.deliver_notice. Types and their categories stand in `users.enums`.
+    With a `dedupe_key` at most once: a second call answers None and queues nothing. `mail=False` sends no mail,
+    `send=False` nothing at all: it stands in the app. Queues users.tasks.deliver_notice. Types and their categories stand in `users.enums`.
     """
     notice = Notice(
         user_id=user_id,
@@ -55,7 +56,8 @@ def notify(
             Notice.objects.bulk_create([notice], ignore_conflicts=True)
             if not Notice.objects.filter(pk=notice.pk).exists():
                 return None
-        enqueue("users.tasks.deliver_notice", notice_id=notice.pk, mail=mail)
+        if send:
+            enqueue("users.tasks.deliver_notice", notice_id=notice.pk, mail=mail)
     return notice
 
 

@@ -105,7 +105,8 @@ def start_session(
 ) -> UserDevice:
     """Start a session for somebody who has proved who they are. The same installation reuses its row, whose older tokens
     are dead from then on. Locks the user row, so that a password changed since it was checked starts nothing, and the
-    device row. A new installation is told to the person. Raises: InvalidCredentials.
+    device row. It stands among the person's notices; of a new installation they are told by mail and push as well.
+    Raises: InvalidCredentials.
     """
     with transaction.atomic():
         current = User.objects.select_for_update(no_key=True).get(pk=user.pk)
@@ -131,15 +132,16 @@ def start_session(
             second_factor=second_factor,
             new_device=is_new,
         )
-        if is_new and not first:
+        if not first:
             notify(
                 user_id=user.pk,
                 type=NoticeType.SECURITY,
-                title="A new device signed in",
+                title="A new device signed in" if is_new else "A known device signed in again",
                 body=f"{device.name or 'A device'} signed in to your account. "
                 "If this was not you, change your password and end its session.",
                 link={"resource": "device", "id": session.pk},
                 at=at,
+                send=is_new,
             )
     session.user = current
     return session
