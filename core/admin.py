@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib import admin
+from django.core.cache import cache
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django_tasks_db.models import DBTaskResult
@@ -17,6 +18,7 @@ from core.tasks.models import DeadTask, ScheduleEntry, TaskWorker
 from core.tasks.selectors import get_queue_summary
 from core.tasks.services import dismiss_dead_task, retry_dead_task
 from core.tasks.worker import DEAD_AFTER_SECONDS
+from core.uploads import scanner
 from core.uploads.enums import UploadState
 from core.uploads.models import Upload
 
@@ -133,10 +135,9 @@ class IdempotencyRecordAdmin(ReadOnlyAdmin):
     ordering = ("-expires_at", "-pk")
 
 
-def _no_scanner() -> str | None:
-    if settings.SCANNER.startswith("clamd:"):
-        return None
-    return "Uploaded files are not scanned for malware: no scanner is configured."
+def _scanner_trouble() -> str | None:
+    """Asked once a minute: the scanner may be slow, and this page is looked at often."""
+    return cache.get_or_set("admin:scanner", lambda: scanner.find_trouble(at=clock.now()) or "", timeout=60) or None
 
 
 def _queue_stands_still() -> str | None:
@@ -157,5 +158,5 @@ site.add_queue(
         rank=80,
     )
 )
-site.add_warning(_no_scanner)
+site.add_warning(_scanner_trouble)
 site.add_warning(_queue_stands_still)

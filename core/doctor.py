@@ -14,7 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -33,7 +33,6 @@ from core.uploads import scanner
 OLDEST_POSTGRES = 150_000
 EXTENSIONS = ("pg_trgm", "unaccent")
 ROLE_LIMITS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout")
-SIGNATURES_GROW_OLD = timedelta(days=7)
 ROOT_WARNINGS_DAYS = 60
 CLOCK_SKEW_SECONDS = 2.0
 FREE_BYTES = 1_000_000_000
@@ -222,7 +221,7 @@ def check_scanner() -> Iterator[Finding]:
             if (settings.IS_PRODUCTION)
             else ok("off, as is usual in development")
         )
-    elif status.signatures_at is None or clock.now() - status.signatures_at > SIGNATURES_GROW_OLD:
+    elif status.signatures_at is None or clock.now() - status.signatures_at > scanner.SIGNATURES_GROW_OLD:
         yield warn(f"{status.version}: its signatures are older than seven days", "let freshclam update them")
     else:
         yield ok(f"{status.version}, signatures of {status.signatures_at:%Y-%m-%d}")

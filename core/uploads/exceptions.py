@@ -20,4 +20,6 @@ class UploadExpired(DomainError):
 
 
 class UploadQuotaExceeded(DomainError):
+    """`quota` is "waiting" (uploads that nothing uses yet) or "stored" (files kept for this purpose)."""
+
     message = "Too many uploads of yours wait to be used. Use them or let them expire, then start a new one."

@@ -14,7 +14,8 @@ class Upload(models.Model):
     the upload is READY. `storage_key` names the quarantined object until then and the checked one afterwards (in the
     public bucket for pictures, see `UploadRule`); pictures and scans are stored re-encoded, and `details` says what is
     stored. `used_at` is set once, by the resource that takes the file over; an upload that nobody used is deleted with
-    its object when `expires_at` has passed. A used row stays as the record of what was checked.
+    its object when `expires_at` has passed. A used row stays as the record of what was checked; `gone_at` is when its
+    object was deleted, and until then the object counts for its owner's quota.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -33,6 +34,7 @@ class Upload(models.Model):
     checked_at = models.DateTimeField(null=True)
     used_at = models.DateTimeField(null=True)
     expires_at = models.DateTimeField()
+    gone_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
@@ -60,6 +62,8 @@ class Upload(models.Model):
         indexes = [
             models.Index(fields=["owner_id"], name="upload_unused_of_owner", condition=Q(used_at__isnull=True)),  # the quota
             models.Index(fields=["expires_at"], name="upload_sweep", condition=Q(used_at__isnull=True)),  # the hourly sweep
+            models.Index(fields=["owner_id", "purpose"], name="upload_kept_of_owner", condition=Q(gone_at__isnull=True)),  # the quota
+            models.Index(fields=["storage_key"], name="upload_by_object"),  # whose object was deleted
         ]
 
     def __str__(self) -> str:

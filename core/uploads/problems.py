@@ -16,5 +16,11 @@ PROBLEMS = [
         "PUT the bytes to `upload.url` with exactly `upload.headers`, then complete.",
     ),
     ProblemType("upload_expired", 409, "The upload is too old", "Start a new upload: unused ones are removed after 24 hours."),
-    ProblemType("upload_quota_exceeded", 409, "Too many unused uploads", "Use the uploads that are READY, or wait until they expire."),
+    ProblemType(
+        "upload_quota_exceeded",
+        409,
+        "Too many uploads",
+        "`quota` says which: `waiting` is for uploads that nothing uses yet (use them, or wait until they expire), `stored` for the "
+        "files that are kept for this purpose (delete some of what they belong to).",
+    ),
 ]

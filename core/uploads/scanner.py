@@ -7,8 +7,11 @@
 import re
 import socket
 import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,8 +20,9 @@ from django.conf import settings
 
 from core.exceptions import ServiceUnavailable
 
-CONNECT_SECONDS, ANSWER_SECONDS = 3, 60
+CONNECT_SECONDS, SCAN_SECONDS, STATUS_SECONDS = 3, 60, 3  # the latter two for a whole conversation, however it trickles
 CHUNK_BYTES = 128 * 1024
+SIGNATURES_GROW_OLD = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,13 @@ def scan(path: Path) -> ScanResult:
     """Have the file scanned. Raises: ServiceUnavailable("scanner") when it does not answer as it should."""
     if not is_enabled():
         return ScanResult(scanned=False)
-    with _connected() as connection:
-        connection.sendall(b"zINSTREAM\0")
+    with _conversation(seconds=SCAN_SECONDS) as clamd:
+        clamd.send(b"zINSTREAM\0")
         with path.open("rb") as file:
             for chunk in iter(partial(file.read, CHUNK_BYTES), b""):
-                connection.sendall(struct.pack("!I", len(chunk)) + chunk)
-        connection.sendall(struct.pack("!I", 0))
-        answer = _answer(connection)
+                clamd.send(struct.pack("!I", len(chunk)) + chunk)
+        clamd.send(struct.pack("!I", 0))
+        answer = clamd.answer()
     if answer == "stream: OK":
         return ScanResult(scanned=True)
     if found := re.fullmatch(r"stream: (.+) FOUND", answer):
@@ -61,12 +65,12 @@ def scan(path: Path) -> ScanResult:
 
 
 def get_status() -> ScannerStatus:
-    """Version and age of the signatures. Raises: ServiceUnavailable("scanner")."""
+    """Version and age of the signatures; somebody waits for it. Raises: ServiceUnavailable("scanner")."""
     if not is_enabled():
         return ScannerStatus(enabled=False)
-    with _connected() as connection:
-        connection.sendall(b"zVERSION\0")
-        answer = _answer(connection)
+    with _conversation(seconds=STATUS_SECONDS) as clamd:
+        clamd.send(b"zVERSION\0")
+        answer = clamd.answer()
     version, _, rest = answer.partition("/")
     stamp = rest.partition("/")[2]
     try:
@@ -76,34 +80,58 @@ def get_status() -> ScannerStatus:
     return ScannerStatus(enabled=True, version=version, signatures_at=signatures_at)
 
 
-class _connected:
-    """A connection whose every failure is the scanner's outage."""
-
-    def __enter__(self) -> socket.socket:
-        address = urlsplit(settings.SCANNER)
-        try:
-            if address.hostname:
-                self.socket = socket.create_connection((address.hostname, address.port or 3310), timeout=CONNECT_SECONDS)
-            else:
-                self.socket = socket.socket(socket.AF_UNIX)
-                self.socket.settimeout(CONNECT_SECONDS)
-                self.socket.connect(address.path)
-        except OSError as error:
-            raise ServiceUnavailable("scanner", retry_after_seconds=30) from error
-        self.socket.settimeout(ANSWER_SECONDS)
-        return self.socket
-
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
-        self.socket.close()
-        if isinstance(error, OSError):
-            raise ServiceUnavailable("scanner", retry_after_seconds=30) from error
+def find_trouble(*, at: datetime) -> str | None:
+    """One sentence for staff: nothing is scanned, files wait, or the signatures are old (scanning goes on)."""
+    try:
+        status = get_status()
+    except ServiceUnavailable:
+        return "The virus scanner does not answer: uploaded files wait until it does."
+    if not status.enabled:
+        return "Uploaded files are not scanned for malware: no scanner is configured."
+    if status.signatures_at is None or at - status.signatures_at > SIGNATURES_GROW_OLD:
+        return "The virus scanner's signatures are older than seven days. Scanning goes on; let freshclam update them."
+    return None
 
 
-def _answer(connection: socket.socket) -> str:
-    data = b""
-    while not data.endswith(b"\0") and len(data) < 4096:
-        part = connection.recv(1024)
-        if not part:
-            break
-        data += part
-    return data.rstrip(b"\0\n").decode(errors="replace")
+class _Clamd:
+    """One conversation; it ends when its time is over, whoever dawdles."""
+
+    def __init__(self, connection: socket.socket, *, ends_at: float) -> None:
+        self._connection, self._ends_at = connection, ends_at
+
+    def _in_time(self) -> socket.socket:
+        left = self._ends_at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        self._connection.settimeout(left)
+        return self._connection
+
+    def send(self, data: bytes) -> None:
+        self._in_time().sendall(data)
+
+    def answer(self) -> str:
+        data = b""
+        while not data.endswith(b"\0") and len(data) < 4096:
+            part = self._in_time().recv(1024)
+            if not part:
+                break
+            data += part
+        return data.rstrip(b"\0\n").decode(errors="replace")
+
+
+@contextmanager
+def _conversation(*, seconds: float) -> Iterator[_Clamd]:
+    """Connected; every failure in between is the scanner's outage."""
+    address = urlsplit(settings.SCANNER)
+    try:
+        with (
+            socket.socket(socket.AF_UNIX)
+            if not address.hostname
+            else socket.create_connection((address.hostname, address.port or 3310), timeout=CONNECT_SECONDS) as connection
+        ):
+            if not address.hostname:
+                connection.settimeout(CONNECT_SECONDS)
+                connection.connect(address.path)
+            yield _Clamd(connection, ends_at=time.monotonic() + seconds)
+    except OSError as error:
+        raise ServiceUnavailable("scanner", retry_after_seconds=30) from error

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 
 import structlog
 from django.db import connection, transaction
-from django.db.models import Count, Sum
+from django.db.models import Count, Q, Sum
 
 from core import storage
 from core.exceptions import InvalidInput
@@ -44,10 +44,7 @@ def start_upload(
     storage.ensure_available()
     with transaction.atomic():
         _lock_quota(owner_id)
-        used = Upload.objects.filter(owner_id=owner_id, used_at=None, expires_at__gt=at).exclude(state=UploadState.REFUSED)
-        standing = used.aggregate(count=Count("pk"), total=Sum("size_bytes", default=0))
-        if standing["count"] >= OPEN_UPLOADS_PER_OWNER or standing["total"] + size_bytes > OPEN_BYTES_PER_OWNER:
-            raise UploadQuotaExceeded
+        _ensure_quota(owner_id=owner_id, purpose=purpose, size_bytes=size_bytes, at=at)
         upload = Upload.objects.create(
             owner_id=owner_id,
             purpose=purpose,
@@ -62,6 +59,27 @@ def start_upload(
         if claim is not None:
             claim.complete(upload.pk)
     return upload
+
+
+def _ensure_quota(*, owner_id: UUID, purpose: str, size_bytes: int, at: datetime) -> None:
+    """One query counts what waits (of every purpose) and what is kept or waits for this one. Raises: UploadQuotaExceeded."""
+    waits = Q(used_at=None, expires_at__gt=at)
+    of_purpose = Q(purpose=purpose)
+    standing = (
+        Upload.objects.filter(waits | Q(used_at__isnull=False, purpose=purpose), owner_id=owner_id, gone_at=None)
+        .exclude(state=UploadState.REFUSED)
+        .aggregate(
+            waiting=Count("pk", filter=waits),
+            waiting_bytes=Sum("size_bytes", filter=waits, default=0),
+            kept=Count("pk", filter=of_purpose),
+            kept_bytes=Sum("size_bytes", filter=of_purpose, default=0),
+        )
+    )
+    if standing["waiting"] >= OPEN_UPLOADS_PER_OWNER or standing["waiting_bytes"] + size_bytes > OPEN_BYTES_PER_OWNER:
+        raise UploadQuotaExceeded(quota="waiting")
+    rule = RULES[UploadPurpose(purpose)]
+    if standing["kept"] >= rule.kept_files or standing["kept_bytes"] + size_bytes > rule.kept_bytes:
+        raise UploadQuotaExceeded("You have too many files of this kind. Delete some of what they belong to first.", quota="stored")
 
 
 def _lock_quota(owner_id: UUID) -> None:
@@ -248,6 +266,11 @@ def erase_uploads_of(*, owner_id: UUID) -> int:
         _forget(unused)
         renamed = Upload.objects.filter(owner_id=owner_id).exclude(name="").update(name="")
     return len(unused) + renamed
+
+
+def note_deleted_object(*, key: str, at: datetime) -> None:
+    """An object is gone, so it counts for nobody's quota any more. Called by the worker. Idempotent."""
+    Upload.objects.filter(storage_key=key, gone_at=None).update(gone_at=at)
 
 
 def _forget(uploads: list[Upload]) -> None:

@@ -18,6 +18,7 @@ def check_upload(upload_id: str) -> None:
 def delete_object(key: str, bucket: str) -> None:
     """Delete one stored object that nothing refers to any more."""
     storage.delete(key, bucket=storage.PUBLIC if bucket == storage.PUBLIC else storage.PRIVATE)
+    services.note_deleted_object(key=key, at=clock.now())
 
 
 @every(minutes=30, name="sweep_uploads")

@@ -7,7 +7,9 @@ from typing import Any
 
 from django.db import transaction
 
+from core import storage
 from core.exceptions import StaleRevision
+from core.tasks import enqueue
 from core.uploads.services import claim_upload
 from users.models import User, UserProfile
 
@@ -26,24 +28,28 @@ def update_profile(
 ) -> UserProfile:
     """Change bio, location, country, experience or picture. Called by the person. Locks the profile row. Idempotent but for the picture.
 
+    Queues the deletion of a picture that is replaced.
+
     Raises: StaleRevision, InvalidInput (the upload is not a READY avatar of this person).
     """
     with transaction.atomic():
         profile = UserProfile.objects.select_for_update(no_key=True).get(user=user)
         if revision is not None and profile.revision != revision:
             raise StaleRevision(current=profile.revision)
-        fields = ["revision", "updated_at"]
+        fields, replaced = ["revision", "updated_at"], ""
         for name, value in changes.items():
             setattr(profile, name, value)
             fields.append(name)
         if avatar_upload_id is None:
-            profile.avatar_key = ""
+            replaced, profile.avatar_key = profile.avatar_key, ""
             fields.append("avatar_key")
         elif isinstance(avatar_upload_id, uuid.UUID):
             upload = claim_upload(upload_id=avatar_upload_id, owner_id=user.pk, purpose="AVATAR", at=at)
-            profile.avatar_key = upload.storage_key
+            replaced, profile.avatar_key = profile.avatar_key, upload.storage_key
             fields.append("avatar_key")
         profile.revision += 1
         profile.updated_at = at
         profile.save(update_fields=fields)
+        if replaced:
+            enqueue("core.uploads.tasks.delete_object", key=replaced, bucket=storage.PUBLIC)
     return profile

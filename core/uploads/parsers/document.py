@@ -21,9 +21,18 @@ ACTIVE = {
     "/SubmitForm": ("pdf_submit_action", "This PDF sends form data somewhere."),
     "/EmbeddedFile": ("pdf_embedded_file", "This PDF contains another file."),
     "/EmbeddedFiles": ("pdf_embedded_file", "This PDF contains another file."),
+    "/GoToE": ("pdf_embedded_file", "This PDF contains another file."),
+    "/GoToR": ("pdf_launch_action", "This PDF opens another file."),
     "/RichMedia": ("pdf_rich_media", "This PDF contains a media player."),
+    "/Rendition": ("pdf_rich_media", "This PDF contains a media player."),
+    "/Movie": ("pdf_rich_media", "This PDF contains a media player."),
+    "/Sound": ("pdf_rich_media", "This PDF contains a media player."),
+    "/3D": ("pdf_rich_media", "This PDF contains a media player."),
     "/XFA": ("pdf_active_form", "This PDF contains an active form."),
 }
+# Long enough never to stand in compressed bytes by chance: looked for in the raw file too, where an older revision of an object,
+# which this reader passes over, might still be read by another.
+RAW = [name for name in ACTIVE if len(name) >= 7]
 
 
 def limit() -> None:
@@ -64,6 +73,7 @@ def inspect(path: str) -> dict:
         return refuse("unreadable", "This PDF is nested too deep.")
     except Exception:
         return refuse("unreadable", "This PDF can't be read: it is damaged.")
+    found |= {ACTIVE[name] for name in RAW if name.encode() in data}
     if pages == 0:
         return refuse("unreadable", "This PDF has no page.")
     if pages > MAX_PAGES:

@@ -12,7 +12,7 @@ import sys
 
 CPU_SECONDS, MEMORY_BYTES, FILE_BYTES = 20, 1024 * 1024 * 1024, 32 * 1024 * 1024
 MAX_PIXELS, MAX_SIDE = 40_000_000, 12_000
-TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}
+TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "WEBP": "image/webp"}  # MPO: a phone's JPEG with a second one in it
 
 
 def limit() -> None:
@@ -32,7 +32,7 @@ def inspect(path: str, content_type: str, longest_side: int, target: str) -> dic
     Image.MAX_IMAGE_PIXELS = None  # judged here, before anything is decoded
     seen = sniff(path)
     try:
-        picture = Image.open(path, formats=list(TYPES))
+        picture = Image.open(path, formats=["JPEG", "PNG", "WEBP"])
     except Exception:
         if seen != content_type:
             return refuse("type_mismatch", f"This is not {content_type}: it looks like {seen or 'something unknown'}.")
@@ -49,7 +49,7 @@ def inspect(path: str, content_type: str, longest_side: int, target: str) -> dic
         try:
             picture.draft("RGB", (longest_side, longest_side))  # JPEG decodes at a smaller scale where it can
             picture.load()
-            upright = ImageOps.exif_transpose(picture)
+            upright = turned(eight_bits(picture), ImageOps)
             has_alpha = upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info
             clean = upright.convert("RGBA" if has_alpha else "RGB")
         except Exception:
@@ -59,6 +59,19 @@ def inspect(path: str, content_type: str, longest_side: int, target: str) -> dic
     fresh.paste(clean)
     fresh.save(target, "WEBP", quality=82, method=4)
     return {"reasons": [], "details": {"width": fresh.width, "height": fresh.height, "original_width": width, "original_height": height}}
+
+
+def eight_bits(picture):
+    """Greys of 16 or 32 bits scaled down; converting would cut them off, which is white."""
+    return picture.convert("I").point(lambda value: value * (1 / 256)).convert("L") if picture.mode.startswith("I") else picture
+
+
+def turned(picture, ImageOps):
+    """As its Exif orientation says, unless that is nonsense."""
+    try:
+        return ImageOps.exif_transpose(picture)
+    except Exception:
+        return picture
 
 
 def sniff(path: str) -> str:
