@@ -48,6 +48,7 @@ NOT_DATES = [
 NOT_INTEGERS: list[Any] = ["", "1", "٣", "1e3", "0x10", 1.5, 1e300, True, False, [], {}, [1], DEEP, 10**25, -(10**25)]
 NOT_INTEGERS_IN_A_QUERY = ["", "x", "1.5", "1.0", "1_0", "+1", " 1", "1 ", "٣", "1e3", "0x1", "9" * 20, "9" * 5_000, "NaN", "1\n"]
 NOT_NUMBERS_IN_A_QUERY = ["", "x", "NaN", "Infinity", "1e400", "1_0", "+1", " 1", "٣", "9" * 5_000, "1,5"]
+BOUND_BY_THEIR_CODEC = {"refresh", "mfa_token"}  # a token that is too long is answered as one that is forged
 
 
 @dataclass(frozen=True)
@@ -220,6 +221,8 @@ def _some_unclean(field: CleanCharField) -> Iterator[str]:
 
 
 def _too_long(field: serializers.CharField) -> Iterator[str]:
+    if field.field_name in BOUND_BY_THEIR_CODEC:
+        return
     if field.max_length is not None:
         yield from ("x" * (field.max_length + 1), "🏍" * (field.max_length + 1))
     else:

@@ -12,6 +12,7 @@ import pytest
 from django.conf import settings
 from django.test import override_settings
 
+from core.problems import flatten_errors
 from core.testing.hostile import Case, cases_of_body, cases_of_query
 from core.testing.manners import Probe, nothing_written
 from core.testing.matrix import assert_problem, undone
@@ -35,6 +36,24 @@ def probe_of(world):
 
     with override_settings(LIMITS=wide, APPROXIMATE_LIMITS={"default": (10**6, 60)}):
         yield probe
+
+
+def is_refused(serializer, case: Case, *, partial: bool = False, in_query: bool = False) -> bool:
+    """Whether validation refuses it at its place, in time."""
+    started = time.process_time()
+    looked_at = serializer(data=case.body, partial=partial, context={"in_query": in_query})
+    named = (
+        [] if looked_at.is_valid() else [f"{error.pointer}".lstrip("/" if in_query else "") for error in flatten_errors(looked_at.errors)]
+    )
+    return time.process_time() - started < MAX_SECONDS and any(name.startswith(case.place) for name in named)
+
+
+def some_of(cases: list[Case]) -> list[Case]:
+    """Two values of each place, another two on each route: over HTTP, where a 500 would show itself."""
+    places: dict[str, list[Case]] = {}
+    for case in cases:
+        places.setdefault(case.place, []).append(case)
+    return [values[(step + len(cases)) % len(values)] for values in places.values() for step in (0, len(values) // 2)]
 
 
 def refuse(probe, caller, call, case: Case, *, in_query: bool = False) -> str:
@@ -67,7 +86,8 @@ def test_every_place_of_a_body_refuses_what_it_must(endpoint, probe_of, record_p
     with undone():
         caller, call = probe.prepare()
         cases = list(cases_of_body(endpoint.request(), call.body))
-        wrong = [found for case in cases if (found := refuse(probe, caller, call, case))]
+        wrong = [str(case) for case in cases if not is_refused(endpoint.request, case, partial=endpoint.method == "PATCH")]
+        wrong += [found for case in some_of(cases) if (found := refuse(probe, caller, call, case))]
     record_property("cases", len(cases))
     assert not wrong, "\n".join(wrong)
 
@@ -78,6 +98,7 @@ def test_every_parameter_refuses_what_it_must(endpoint, probe_of, record_propert
     with undone():
         caller, call = probe.prepare()
         cases = list(cases_of_query(endpoint.query()))
-        wrong = [found for case in cases if (found := refuse(probe, caller, call, case, in_query=True))]
+        wrong = [str(case) for case in cases if not is_refused(endpoint.query, case, in_query=True)]
+        wrong += [found for case in some_of(cases) if (found := refuse(probe, caller, call, case, in_query=True))]
     record_property("cases", len(cases))
     assert not wrong, "\n".join(wrong)
