@@ -80,7 +80,7 @@ def run(role: str, what: str, selection: list[str], plan: Plan, running: system.
     command = [
         *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tools" / "schemathesis.toml")),
         *("run", str(directory / SCHEMA), "--url", running.base_url, "--no-color"),
-        *("--phases", plan.phases, "--max-examples", str(plan.examples)),
+        *("--max-examples", str(plan.examples)),
         *("--report", "json", "--report-json-path", str(report), *selection),
     ]
     environment = running.environment | {
@@ -149,12 +149,14 @@ def report(outcomes: list[Outcome]) -> None:
 
 def play(plan: Plan, roles: Iterable[str], running: system.System, directory: Path, deadline: float) -> list[Outcome]:
     outcomes: list[Outcome] = []
-    for what, selection, at_once in (
-        ("everything", ["--exclude-operation-id", LAST], AT_ONCE),
-        ("the deletion", ["--include-operation-id", LAST], 1),
+    for what, selection, phases in (
+        ("everything", ["--exclude-operation-id", LAST], plan.phases),
+        ("the deletion", ["--include-operation-id", LAST], "coverage,fuzzing"),
     ):
-        with ThreadPoolExecutor(at_once) as pool:
-            waiting = [pool.submit(run, role, what, selection, plan, running, directory, deadline) for role in roles]
+        with ThreadPoolExecutor(AT_ONCE) as pool:
+            waiting = [
+                pool.submit(run, role, what, [*selection, "--phases", phases], plan, running, directory, deadline) for role in roles
+            ]
             for future in waiting:
                 outcomes.append(future.result())
                 tell(outcomes[-1])

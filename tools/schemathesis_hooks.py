@@ -6,8 +6,10 @@ an operation that ends sessions.
 
 import atexit
 import os
+import re
 import sys
 import time
+import uuid
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -17,8 +19,10 @@ import django
 
 django.setup()
 
+import requests
 import schemathesis
 from django.db import connection
+from schemathesis.generation.meta import TestPhase
 
 from core import clock, tokens
 from tools import schemathesis_exclusions as exclusions
@@ -72,6 +76,62 @@ if ACCOUNT:
         def set(self, case, data, context):
             case.headers = case.headers or {}
             case.headers["Authorization"] = f"Bearer {data}"
+
+
+class KnownIds:
+    """Ids that this caller can read, with the ids of their parents: no generator draws one by chance."""
+
+    LISTS = (
+        ("tune", "marketplace/tunes/"),
+        ("tune", "tuners/me/tunes/"),
+        ("tuner", "tuners/"),
+        ("vehicle", "garage/vehicles/"),
+        ("purchase", "marketplace/purchases/"),
+        ("notice", "users/me/notices/"),
+        ("certification", "tuners/certifications/"),
+        ("version", "marketplace/tunes/{tune}/versions/"),
+        ("review", "tuners/{tuner}/reviews/"),
+        ("mod", "garage/vehicles/{vehicle}/mods/"),
+        ("stock_file", "garage/vehicles/{vehicle}/stock-files/"),
+        ("download", "marketplace/purchases/{purchase}/downloads/"),
+    )
+    EACH = 4  # of a list
+
+    def __init__(self) -> None:
+        self.rows: dict[str, list[dict[str, str]]] = {}
+
+    def of(self, parameter: str, base_url: str) -> list[dict[str, str]]:
+        if not self.rows:
+            self._read(base_url.rstrip("/") + "/api/v1/")
+        return self.rows.get(parameter, [])
+
+    def _read(self, base_url: str) -> None:
+        headers = {"Authorization": f"Bearer {caller.current()}"} if ACCOUNT else {}
+        for name, path in self.LISTS:
+            parent = re.search(r"{(\w+)}", path)
+            for above in self.rows.get(parent[1], []) if parent else [{}]:
+                answer = requests.get(base_url + path.format(**above), headers=headers, params={"page_size": self.EACH}, timeout=60)
+                found = answer.json()["results"] if answer.status_code == 200 else []
+                self.rows.setdefault(name, []).extend({**above, name: row["id"]} for row in found)
+
+
+known = KnownIds()
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """Give half of the drawn ids of a path to something that exists. Links bring their own, and wrong ids stay wrong."""
+    if case.meta is None or case.meta.phase.name == TestPhase.STATEFUL or not case.path_parameters:
+        return
+    last = re.findall(r"{(\w+)}", case.operation.path)[-1]
+    try:
+        drawn = uuid.UUID(str(case.path_parameters.get(last)))
+    except ValueError:
+        return
+    rows = known.of(last, case.operation.schema.config.base_url or case.operation.base_url)
+    chosen = drawn.int % (2 * len(rows)) if rows else 0
+    if chosen < len(rows):
+        case.path_parameters.update(rows[chosen])
 
 
 @schemathesis.hook

@@ -1,56 +1,43 @@
 // The whole hand-written part of a client: the access token, and refusals as exceptions.
-import createClient, { type Client, type Middleware } from "openapi-fetch";
-import type { components, paths } from "./generated/api.js";
-
-export type Shapes = components["schemas"];
-export type Api = Client<paths>;
+import { client } from "./generated/client.gen.js";
+import type { Problem } from "./generated/index.js";
 
 /** A refusal: `problem.code` says which, `problem.detail` says it to a person. */
 export class Refused extends Error {
-  constructor(
-    readonly problem: Shapes["Problem"],
-    readonly call: string,
-  ) {
-    super(`${call}: ${problem.status} ${problem.code}: ${problem.detail} ${JSON.stringify(problem.errors ?? [])}`);
+  constructor(readonly problem: Problem) {
+    super(`${problem.instance}: ${problem.status} ${problem.code}: ${problem.detail} ${JSON.stringify(problem.errors ?? [])}`);
   }
 }
 
 export interface Tokens {
   access?: string;
-  refresh?: string;
 }
 
-export function connect(baseUrl: string, tokens: Tokens, watch: (call: string, status: number) => void): Api {
-  const api = createClient<paths>({ baseUrl });
-  const session: Middleware = {
-    onRequest({ request }) {
-      if (tokens.access !== undefined) request.headers.set("Authorization", `Bearer ${tokens.access}`);
-      return request;
-    },
-    onResponse({ request, response }) {
-      watch(`${request.method} ${new URL(request.url).pathname}`, response.status);
-    },
-  };
-  api.use(session);
-  return api;
+/** Point every operation at a server; each signs in with what `tokens` holds at that moment. */
+export function connect(baseUrl: string, tokens: Tokens, watch: (call: string, status: number) => void): void {
+  client.setConfig({ baseUrl, auth: () => tokens.access });
+  client.interceptors.response.use((response, request) => {
+    watch(`${request.method} ${new URL(request.url).pathname}`, response.status);
+    return response;
+  });
 }
 
 interface Answer<Data> {
-  data?: Data | undefined;
-  error?: Shapes["Problem"] | undefined;
-  response: Response;
+  data: Data | undefined;
+  error: Problem | undefined;
 }
 
 /** The data of an answer. Throws: Refused. */
-export async function need<Data>(call: Promise<Answer<Data>>): Promise<Exclude<Data, undefined>> {
-  const { data, error, response } = await call;
-  if (error !== undefined) throw new Refused(error, new URL(response.url).pathname);
-  return data as Exclude<Data, undefined>;
+export async function need<Data>(call: Promise<Answer<Data>>): Promise<Data> {
+  const { data, error } = await call;
+  if (error !== undefined) throw new Refused(error);
+  if (data === undefined) throw new Error("the answer is empty");
+  return data;
 }
 
 /** The refusal of a call that must be refused. */
-export async function refusal(call: Promise<Answer<unknown>>): Promise<Shapes["Problem"]> {
-  const { error, response } = await call;
-  if (error === undefined) throw new Error(`${response.url} was expected to be refused, and answered ${response.status}`);
+export async function refusal(call: Promise<Answer<unknown>>): Promise<Problem> {
+  const { data, error } = await call;
+  if (error === undefined) throw new Error(`this was expected to be refused: ${JSON.stringify(data)}`);
   return error;
 }

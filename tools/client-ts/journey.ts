@@ -9,7 +9,42 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
 
-import { connect, need, refusal, type Shapes, type Tokens } from "./client.js";
+import { connect, need, refusal, type Tokens } from "./client.js";
+import {
+  addVehicle,
+  changeMyProfile,
+  completeUpload,
+  createDownload,
+  createPurchase,
+  createTuneReview,
+  getMeta,
+  getPurchase,
+  getPurchaseReceipt,
+  getTune,
+  getTuneFitment,
+  getUpload,
+  listDownloads,
+  listModels,
+  listTunerReviews,
+  listTunes,
+  listTuneVersions,
+  recordEcuReadout,
+  refreshTokens,
+  register,
+  reportFlash,
+  saveStockFile,
+  startUpload,
+  updateVehicle,
+  verifyEmail,
+  type Grant,
+  type Market,
+  type Meta,
+  type Purchase,
+  type PurchaseInput,
+  type TuneRow,
+  type UploadPurpose,
+  type Vehicle,
+} from "./generated/index.js";
 
 const WAIT_MS = 90_000;
 
@@ -19,7 +54,7 @@ interface StockImage {
   make: string;
   model: string;
   year: number;
-  market: Shapes["Market"];
+  market: Market;
   hardware_number: string;
   calibration_id: string;
   image_size_bytes: number;
@@ -34,7 +69,7 @@ const dataDir = options["data-dir"] ?? "";
 
 const tokens: Tokens = {};
 let calls = 0;
-const api = connect(baseUrl, tokens, (call, status) => {
+connect(baseUrl, tokens, (call, status) => {
   calls += 1;
   console.log(`${call}  →  ${status}`);
 });
@@ -73,11 +108,11 @@ async function codeFromMail(address: string): Promise<string> {
   });
 }
 
-async function register(): Promise<Shapes["Meta"]> {
-  const meta = await need(api.GET("/api/v1/meta/"));
+async function signUp(): Promise<Meta> {
+  const meta = await need(getMeta());
   const address = `journey.${randomUUID().slice(0, 12)}@revsync.example`;
   const challenge = await need(
-    api.POST("/api/v1/auth/register/", {
+    register({
       body: {
         email: address,
         password: `four calm words ${randomUUID().slice(0, 8)}`,
@@ -87,7 +122,7 @@ async function register(): Promise<Shapes["Meta"]> {
     }),
   );
   const session = await need(
-    api.POST("/api/v1/auth/verify-email/", {
+    verifyEmail({
       body: {
         challenge_id: challenge.challenge_id,
         code: await codeFromMail(address),
@@ -97,9 +132,9 @@ async function register(): Promise<Shapes["Meta"]> {
   );
   Object.assign(tokens, { access: session.access, refresh: session.refresh });
   check("the account is mine, and a rider's", session.user.email === address && session.user.role === "RIDER");
-  const renewed = await need(api.POST("/api/v1/auth/refresh/", { body: { refresh: session.refresh } }));
+  const renewed = await need(refreshTokens({ body: { refresh: session.refresh } }));
   Object.assign(tokens, renewed);
-  const profile = await need(api.PATCH("/api/v1/users/me/profile/", { body: { country: "DE", experience_level: "INTERMEDIATE" } }));
+  const profile = await need(changeMyProfile({ body: { country: "DE", experience_level: "INTERMEDIATE" } }));
   check("the profile took both", profile.country === "DE" && profile.experience_level === "INTERMEDIATE");
   return meta;
 }
@@ -111,14 +146,14 @@ async function chooseStockImage(): Promise<StockImage> {
   return stock;
 }
 
-async function addVehicle(stock: StockImage): Promise<Shapes["Vehicle"]> {
+async function fillGarage(stock: StockImage): Promise<Vehicle> {
   const models = await need(
-    api.GET("/api/v1/garage/catalog/models/", { params: { query: { make: stock.make, q: stock.model.toLowerCase().replaceAll("-", "") } } }),
+    listModels({ query: { make: stock.make, q: stock.model.toLowerCase().replaceAll("-", "") } }),
   );
   check("the catalogue knows the model, however it is spelt", models.results.some((row) => row.model === stock.model));
   const vehicle = await need(
-    api.POST("/api/v1/garage/vehicles/", {
-      params: { header: idempotent() },
+    addVehicle({
+      headers: idempotent(),
       body: {
         id: randomUUID(),
         kind: "MOTORCYCLE",
@@ -133,8 +168,8 @@ async function addVehicle(stock: StockImage): Promise<Shapes["Vehicle"]> {
   );
   check("it is found in the catalogue", vehicle.catalog_status === "MATCHED" && vehicle.ecu === null);
   const ecu = await need(
-    api.PUT("/api/v1/garage/vehicles/{vehicle}/ecu/", {
-      params: { path: { vehicle: vehicle.id } },
+    recordEcuReadout({
+      path: { vehicle: vehicle.id },
       body: {
         hardware_number: stock.hardware_number,
         calibration_id: stock.calibration_id,
@@ -146,8 +181,8 @@ async function addVehicle(stock: StockImage): Promise<Shapes["Vehicle"]> {
   );
   check("the read-out is there, with nothing of ours installed", ecu.calibration_id === stock.calibration_id && ecu.installed === null);
   const stale = await refusal(
-    api.PATCH("/api/v1/garage/vehicles/{vehicle}/", {
-      params: { path: { vehicle: vehicle.id }, header: { "If-Match": '"999"' } },
+    updateVehicle({
+      path: { vehicle: vehicle.id }, headers: { "If-Match": '"999"' },
       body: { nickname: "Too late" },
     }),
   );
@@ -156,32 +191,32 @@ async function addVehicle(stock: StockImage): Promise<Shapes["Vehicle"]> {
 }
 
 interface Offers {
-  free: Shapes["TuneRow"];
-  paid: Shapes["TuneRow"];
+  free: TuneRow;
+  paid: TuneRow;
 }
 
-async function browse(vehicle: Shapes["Vehicle"], stock: StockImage): Promise<Offers> {
+async function browse(vehicle: Vehicle, stock: StockImage): Promise<Offers> {
   const page = await need(
-    api.GET("/api/v1/marketplace/tunes/", {
-      params: { query: { make: stock.make, model: stock.model, year: stock.year, vehicle: vehicle.id, page_size: 100 } },
+    listTunes({
+      query: { make: stock.make, model: stock.model, year: stock.year, vehicle: vehicle.id, page_size: 100 },
     }),
   );
   const matching = page.results.filter((tune) => tune.fitment?.verdict === "match");
   const free = matching.find((tune) => tune.price_minor === 0);
   const paid = matching.find((tune) => tune.price_minor > 0);
   if (free === undefined || paid === undefined) throw new Error("there is no free and no paid tune that match");
-  const detail = await need(api.GET("/api/v1/marketplace/tunes/{tune}/", { params: { path: { tune: free.id } } }));
+  const detail = await need(getTune({ path: { tune: free.id } }));
   check("the detail says what I have of it: nothing", detail.viewer !== null && detail.viewer?.purchase_id === null);
   const verdict = await need(
-    api.GET("/api/v1/marketplace/tunes/{tune}/fitment/", { params: { path: { tune: paid.id }, query: { vehicle: vehicle.id } } }),
+    getTuneFitment({ path: { tune: paid.id }, query: { vehicle: vehicle.id } }),
   );
   check("the verdict has no reasons against it", verdict.verdict === "match" && verdict.reasons.length === 0);
-  await need(api.GET("/api/v1/marketplace/tunes/{tune}/versions/", { params: { path: { tune: paid.id } } }));
-  await need(api.GET("/api/v1/tuners/{tuner}/reviews/", { params: { path: { tuner: paid.tuner.id } } }));
+  await need(listTuneVersions({ path: { tune: paid.id } }));
+  await need(listTunerReviews({ path: { tuner: paid.tuner.id } }));
   return { free, paid };
 }
 
-function wish(tune: Shapes["TuneRow"], vehicle: Shapes["Vehicle"], meta: Shapes["Meta"]): Shapes["PurchaseInput"] {
+function wish(tune: TuneRow, vehicle: Vehicle, meta: Meta): PurchaseInput {
   return {
     tune: tune.id,
     vehicle: vehicle.id,
@@ -191,14 +226,14 @@ function wish(tune: Shapes["TuneRow"], vehicle: Shapes["Vehicle"], meta: Shapes[
   };
 }
 
-function buy(body: Shapes["PurchaseInput"]) {
-  return api.POST("/api/v1/marketplace/purchases/", { params: { header: idempotent() }, body });
+function buy(body: PurchaseInput) {
+  return createPurchase({ headers: idempotent(), body });
 }
 
-async function download(purchase: Shapes["Purchase"], vehicle: Shapes["Vehicle"]): Promise<Shapes["Grant"]> {
+async function download(purchase: Purchase, vehicle: Vehicle): Promise<Grant> {
   const grant = await need(
-    api.POST("/api/v1/marketplace/purchases/{purchase}/downloads/", {
-      params: { path: { purchase: purchase.id }, header: idempotent() },
+    createDownload({
+      path: { purchase: purchase.id }, headers: idempotent(),
       body: { vehicle: vehicle.id },
     }),
   );
@@ -208,19 +243,19 @@ async function download(purchase: Shapes["Purchase"], vehicle: Shapes["Vehicle"]
   return grant;
 }
 
-async function upload(purpose: Shapes["UploadPurpose"], name: string, content: Uint8Array): Promise<string> {
+async function upload(purpose: UploadPurpose, name: string, content: Uint8Array<ArrayBuffer>): Promise<string> {
   const begun = await need(
-    api.POST("/api/v1/uploads/", {
-      params: { header: idempotent() },
+    startUpload({
+      headers: idempotent(),
       body: { purpose, name, size_bytes: content.length, sha256: sha256(content), content_type: "application/octet-stream" },
     }),
   );
   if (begun.upload === null) throw new Error("the upload has no link");
   const put = await fetch(begun.upload.url, { method: begun.upload.method, headers: begun.upload.headers, body: content });
   check("the storage takes the bytes", put.status === 200);
-  await need(api.POST("/api/v1/uploads/{upload}/complete/", { params: { path: { upload: begun.id } } }));
+  await need(completeUpload({ path: { upload: begun.id } }));
   await waitFor("the check of the upload", async () => {
-    const seen = await need(api.GET("/api/v1/uploads/{upload}/", { params: { path: { upload: begun.id } } }));
+    const seen = await need(getUpload({ path: { upload: begun.id } }));
     if (seen.status === "REFUSED") throw new Error(`the upload was refused: ${JSON.stringify(seen.reasons)}`);
     return seen.status === "READY" ? seen : undefined;
   });
@@ -228,7 +263,7 @@ async function upload(purpose: Shapes["UploadPurpose"], name: string, content: U
 }
 
 /** Take the free tune, keep the stock file, flash. */
-async function flash(meta: Shapes["Meta"], tune: Shapes["TuneRow"], vehicle: Shapes["Vehicle"], stock: StockImage): Promise<void> {
+async function flash(meta: Meta, tune: TuneRow, vehicle: Vehicle, stock: StockImage): Promise<void> {
   const purchase = await need(buy(wish(tune, vehicle, meta)));
   check("a free tune is paid at once", purchase.status === "PAID" && purchase.payment === null && purchase.license?.state === "UNBOUND");
   const unsafe = await download(purchase, vehicle);
@@ -236,15 +271,15 @@ async function flash(meta: Shapes["Meta"], tune: Shapes["TuneRow"], vehicle: Sha
 
   const content = new Uint8Array(await readFile(join(dataDir, "demo", "stock", stock.file)));
   const stockFile = await need(
-    api.POST("/api/v1/garage/vehicles/{vehicle}/stock-files/", {
-      params: { path: { vehicle: vehicle.id }, header: idempotent() },
+    saveStockFile({
+      path: { vehicle: vehicle.id }, headers: idempotent(),
       body: { upload_id: await upload("STOCK_FILE", stock.file, content) },
     }),
   );
   check("the stock file has a way back: a restore ticket", stockFile.restore_ticket.signatures.length > 0);
   const again = await refusal(
-    api.POST("/api/v1/garage/vehicles/{vehicle}/stock-files/", {
-      params: { path: { vehicle: vehicle.id }, header: idempotent() },
+    saveStockFile({
+      path: { vehicle: vehicle.id }, headers: idempotent(),
       body: { upload_id: await upload("STOCK_FILE", stock.file, content) },
     }),
   );
@@ -254,7 +289,7 @@ async function flash(meta: Shapes["Meta"], tune: Shapes["TuneRow"], vehicle: Sha
   if (grant.ticket === null) throw new Error(`there is no ticket: ${grant.ticket_blockers.join(", ")}`);
   const ticket = JSON.parse(Buffer.from(grant.ticket.payload, "base64").toString("utf8")) as { ticket_id: string };
   const report = await need(
-    api.POST("/api/v1/marketplace/flashes/", {
+    reportFlash({
       body: {
         id: randomUUID(),
         ticket_id: ticket.ticket_id,
@@ -270,7 +305,7 @@ async function flash(meta: Shapes["Meta"], tune: Shapes["TuneRow"], vehicle: Sha
 }
 
 /** Buy the paid tune, pay on the stand-in's page, download and review. */
-async function payAndReview(meta: Shapes["Meta"], tune: Shapes["TuneRow"], vehicle: Shapes["Vehicle"]): Promise<void> {
+async function payAndReview(meta: Meta, tune: TuneRow, vehicle: Vehicle): Promise<void> {
   const refused = await refusal(buy(wish(tune, vehicle, meta)));
   check("with a tune in the ECU something must be acknowledged", refused.code === "acknowledgement_required");
   const purchase = await need(buy({ ...wish(tune, vehicle, meta), acknowledged_reasons: refused.required_reasons ?? [] }));
@@ -280,21 +315,21 @@ async function payAndReview(meta: Shapes["Meta"], tune: Shapes["TuneRow"], vehic
   const paid = await fetch(page, { method: "POST", body: new URLSearchParams({ outcome: "succeed" }) });
   check("the page takes the payment", paid.status === 200);
   const settled = await waitFor("the webhook's work", async () => {
-    const seen = await need(api.GET("/api/v1/marketplace/purchases/{purchase}/", { params: { path: { purchase: purchase.id } } }));
+    const seen = await need(getPurchase({ path: { purchase: purchase.id } }));
     return seen.status === "PAID" ? seen : undefined;
   });
   const receipt = await need(
-    api.GET("/api/v1/marketplace/purchases/{purchase}/receipt/", { params: { path: { purchase: purchase.id } } }),
+    getPurchaseReceipt({ path: { purchase: purchase.id } }),
   );
   check("the receipt has the amount that was shown", receipt.amount_minor === tune.price_minor && receipt.currency === tune.currency);
   await download(settled, vehicle);
   const trail = await need(
-    api.GET("/api/v1/marketplace/purchases/{purchase}/downloads/", { params: { path: { purchase: purchase.id } } }),
+    listDownloads({ path: { purchase: purchase.id } }),
   );
   check("the trail has the download", trail.results[0]?.outcome === "GRANTED");
   const review = await need(
-    api.POST("/api/v1/tuners/{tuner}/reviews/", {
-      params: { path: { tuner: tune.tuner.id }, header: idempotent() },
+    createTuneReview({
+      path: { tuner: tune.tuner.id }, headers: idempotent(),
       body: { tune: tune.id, rating: 5, text: "Pulls cleanly from 3,000 rpm, and the throttle is finally smooth." },
     }),
   );
@@ -305,8 +340,8 @@ async function payAndReview(meta: Shapes["Meta"], tune: Shapes["TuneRow"], vehic
 
 const began = Date.now();
 const stock = await chooseStockImage();
-const meta = await register();
-const vehicle = await addVehicle(stock);
+const meta = await signUp();
+const vehicle = await fillGarage(stock);
 const { free, paid } = await browse(vehicle, stock);
 await flash(meta, free, vehicle, stock);
 await payAndReview(meta, paid, vehicle);
