@@ -11,6 +11,8 @@ import pytest
 
 # Answered outside the operation (a bad host, a bug), or by any of them when something is down.
 OF_NO_OPERATION = frozenset({"bad_request", "internal_error", "service_unavailable", "method_not_allowed"})
+# What a row implies and this operation forgives.
+FORGIVEN = {("remove_favorite", "not_found"): "unmarking what is not there, or not there any more, is done already"}
 _seen: set[tuple[str, str]] = set()
 
 
@@ -43,7 +45,7 @@ def differences(seen: set[tuple[str, str]]) -> tuple[dict[str, list[str]], dict[
     undeclared: dict[str, list[str]] = defaultdict(list)
     unreached: dict[str, list[str]] = defaultdict(list)
     for endpoint in all_endpoints():
-        declared = set(codes_of(endpoint)) - OF_NO_OPERATION
+        declared = {code for code in codes_of(endpoint) if (endpoint.name, code) not in FORGIVEN} - OF_NO_OPERATION
         answered = {code for name, code in seen if name == endpoint.name} - OF_NO_OPERATION
         if answered - declared:
             undeclared[endpoint.name] = sorted(answered - declared)
