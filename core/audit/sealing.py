@@ -110,6 +110,8 @@ class ChainState:
             found.append(("A row of the audit log waits to be sealed for more than 15 minutes", "look for a transaction that does not end"))
         if self.oldest_uncopied_at is not None and at - self.oldest_uncopied_at > COPIED_WITHIN:
             found.append(("The head of the audit chain was not copied for more than two hours", "look at the storage and at Dead tasks"))
+        if self.copied_number > self.seals:
+            found.append(("Copies of the audit chain are noted that reach further than the chain", "run `manage.py audit_verify`"))
         return found
 
 

@@ -23,7 +23,7 @@ def server():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [*(sys.executable, "-m", "gunicorn", "revsync_backend.wsgi:application"), *("--bind", f"127.0.0.1:{port}")]
-    command += ["--worker-class", "gthread", "--workers", "1", "--threads", "2", "--no-control-socket", "--log-level", "critical"]
+    command += ["--worker-class", "core.web_worker.BufferingWorker", "--workers", "1", "--threads", "2", "--no-control-socket", "--log-level", "critical"]
     process = subprocess.Popen(command, cwd=settings.BASE_DIR, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
@@ -42,13 +42,14 @@ def server():
 
 
 def exchange(port, raw):
-    """Everything that comes back until the server closes, or is silent for a while."""
-    with socket.create_connection(("127.0.0.1", port), timeout=3) as connection:
+    """Everything that comes back until the server closes, or is silent for a moment after it has begun."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
         connection.sendall(raw)
         answer = b""
         try:
             while chunk := connection.recv(65536):
                 answer += chunk
+                connection.settimeout(0.5)
         except TimeoutError:
             pass
         return answer

@@ -4,17 +4,20 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import timedelta
 
 import pytest
 from django.conf import settings
 from django.db import connection
 
-from core import storage
+from core import schedule, storage
 from core.audit import copies, sealing
 from core.audit.tasks import copy_audit_head, seal_audit
 from core.audit.verification import verify
 from core.exceptions import ServiceUnavailable
 from core.models import AuditHeadCopy, AuditSeal
+from core.testing.races import race
+from core.tests.audit.log import NOW
 
 KILLED = """
 import os, signal, django
@@ -170,6 +173,35 @@ def test_a_copier_that_is_killed_before_its_note_loses_nothing(log):
     assert AuditHeadCopy.objects.order_by("-last_number").first().last_number == 3
     report = verify()
     assert (report.intact, report.copied_seals, report.tail_rows) == (True, 3, 0)
+
+
+def test_parallel_copiers_copy_each_link(log):
+    log.write(6)
+    log.seal(limit=2)
+
+    race(log.copy, times=4)
+
+    report = verify()
+    assert (report.intact, report.copied_seals, report.tail_rows) == (True, 3, 0)
+    assert AuditHeadCopy.objects.count() == len(copies.list_copies()) == 1
+
+
+def test_a_forged_note_of_a_copy_is_noticed(log):
+    """It would end the copying: append-only tables take any new row."""
+    log.sealed(2)
+    log.copy()
+    AuditHeadCopy.objects.create(last_number=10_000, first_number=2, hash=bytes(32), key="audit/none", copied_at=NOW)
+    log.sealed(1)
+
+    assert log.copy() == 0
+    assert not verify().intact
+    assert "reach further" in sealing.get_chain_state().complaints(at=NOW)[0][0]
+
+
+def test_the_schedule_has_both():
+    periods = {entry.name: entry.period for entry in schedule.entries()}
+
+    assert (periods["seal_audit"], periods["copy_audit_head"]) == (timedelta(minutes=1), timedelta(hours=1))
 
 
 def test_the_tasks_seal_and_copy(log):
