@@ -42,6 +42,7 @@ CAP_SECONDS = 480
 AT_ONCE = 2
 LAST = "delete_me"
 SCHEMA = "schema.yaml"  # what the running system serves, fetched once
+CONFIGURATION = "schemathesis.toml"
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,18 @@ class Plan:
     """How much of it."""
 
     phases: str
-    examples: int
+    examples: int  # of an operation
+    walks: int  # along links
     cap_seconds: float
 
+    def configuration(self) -> str:
+        """The part of the configuration that goes with it."""
+        bounds = {"fuzzing": self.examples, "stateful": self.walks}
+        return "".join(f"\n[phases.{phase}.generation]\nmax-examples = {bound}\n" for phase, bound in bounds.items())
 
-SHORT = Plan("coverage,fuzzing,stateful", 3, CAP_SECONDS)
-LONG = Plan("examples,coverage,fuzzing,stateful", 60, 6 * 3600)
+
+SHORT = Plan("coverage,fuzzing,stateful", 3, 50, CAP_SECONDS)
+LONG = Plan("examples,coverage,fuzzing,stateful", 100, 1_000, 6 * 3600)
 
 
 @dataclass
@@ -78,9 +85,8 @@ def run(role: str, what: str, selection: list[str], plan: Plan, running: system.
     name = f"{role.replace(' ', '-')}-{what.replace(' ', '-')}"
     report, counts = directory / f"{name}.json", directory / f"{name}.counts.json"
     command = [
-        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(ROOT / "tools" / "schemathesis.toml")),
+        *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(directory / CONFIGURATION)),
         *("run", str(directory / SCHEMA), "--url", running.base_url, "--no-color"),
-        *("--max-examples", str(plan.examples)),
         *("--report", "json", "--report-json-path", str(report), *selection),
     ]
     environment = running.environment | {
@@ -178,6 +184,7 @@ def main() -> int:
         directory.chmod(0o711)  # PostgreSQL's unprivileged user passes through
         with system.running(directory, module="tools.schemathesis_system") as running:
             print(f"the system is ready in {running.ready_seconds:.0f} s", flush=True)
+            (directory / CONFIGURATION).write_text((ROOT / "tools" / CONFIGURATION).read_text() + plan.configuration())
             (directory / SCHEMA).write_bytes(requests.get(f"{running.base_url}/api/schema/", timeout=120).content)
             outcomes = play(plan, roles, running, directory, began + (options.cap or plan.cap_seconds))
     report(outcomes)

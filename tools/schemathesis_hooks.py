@@ -22,6 +22,7 @@ django.setup()
 import requests
 import schemathesis
 from django.db import connection
+from schemathesis.core.parameters import ParameterLocation
 from schemathesis.generation.meta import TestPhase
 
 from core import clock, tokens
@@ -121,7 +122,9 @@ known = KnownIds()
 @schemathesis.hook
 def before_call(context, case, kwargs):
     """Give half of the drawn ids of a path to something that exists. Links bring their own, and wrong ids stay wrong."""
-    if case.meta is None or case.meta.phase.name == TestPhase.STATEFUL or not case.path_parameters:
+    if not case.path_parameters or case.meta is None or case.meta.phase.name == TestPhase.STATEFUL:
+        return
+    if case.meta.is_negative_at(ParameterLocation.PATH):
         return
     last = re.findall(r"{(\w+)}", case.operation.path)[-1]
     try:
