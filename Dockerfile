@@ -32,4 +32,4 @@ STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://127.0.0.1:8000/livez', timeout=3)"]
 # The settings are read once before the server starts, so that a bad one ends the container with its one line and status 1.
-CMD ["sh", "-c", "python -c 'import revsync_backend.settings' && exec gunicorn revsync_backend.wsgi:application --bind 0.0.0.0:8000 --worker-class gthread --workers ${WEB_WORKERS:-2} --threads ${WEB_THREADS:-4} --graceful-timeout 20 --timeout 60 --keep-alive 15 --no-control-socket"]
+CMD ["sh", "-c", "python -c 'import revsync_backend.settings' && exec gunicorn revsync_backend.wsgi:application --bind 0.0.0.0:8000 --worker-class core.web_worker.BufferingWorker --workers ${WEB_WORKERS:-2} --threads ${WEB_THREADS:-4} --graceful-timeout 20 --timeout 60 --keep-alive 15 --no-control-socket"]

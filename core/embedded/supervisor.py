@@ -525,7 +525,7 @@ def web_command(host: str, port: int) -> list[str]:
     """The web server: one process, a few threads, connections to the database kept open."""
     return [
         *(sys.executable, "-m", "gunicorn", "revsync_backend.wsgi:application"),
-        *("--bind", f"{host}:{port}", "--worker-class", "gthread", "--workers", "1", "--threads", str(WEB_THREADS)),
+        *("--bind", f"{host}:{port}", "--worker-class", "core.web_worker.BufferingWorker", "--workers", "1", "--threads", str(WEB_THREADS)),
         *("--graceful-timeout", "3", "--timeout", "60", "--keep-alive", "15", "--no-control-socket", "--log-level", "warning"),
     ]
 

@@ -1,6 +1,7 @@
 """Where a request ends, at the web server that production runs: nobody's bytes are ever read as somebody else's request."""
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,12 +19,14 @@ def request(*headers, body=b"", target=b"/livez"):
 
 @pytest.fixture(scope="module")
 def server():
-    """gunicorn as the container starts it, with one process."""
+    """gunicorn as the container starts it, with one process and few threads."""
+    (worker_class,) = re.findall(r"--worker-class (\S+)", (settings.BASE_DIR / "Dockerfile").read_text(encoding="utf-8"))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [*(sys.executable, "-m", "gunicorn", "revsync_backend.wsgi:application"), *("--bind", f"127.0.0.1:{port}")]
-    command += ["--worker-class", "core.web_worker.BufferingWorker", "--workers", "1", "--threads", "2", "--no-control-socket", "--log-level", "critical"]
+    command += ["--worker-class", "core.web_worker.BufferingWorker", "--workers", "1", "--threads", "2"]
+    command += ["--no-control-socket", "--log-level", "critical"]
     process = subprocess.Popen(command, cwd=settings.BASE_DIR, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         deadline = time.monotonic() + 60
