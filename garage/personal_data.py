@@ -6,6 +6,8 @@ from typing import Any
 from uuid import UUID
 
 from core.storage import PUBLIC
+from core.uploads.enums import UploadPurpose
+from core.uploads.models import Upload
 from garage.models import NoReadBackConsent, RescueLink, StockFile, Vehicle
 from garage.services import erase_garage
 from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Excuse, Holding, Provider, StoredFile
@@ -47,6 +49,8 @@ def _offers(user_id: UUID) -> Iterator[dict[str, Any]]:
 def _prepare(user_id: UUID, *, at: datetime) -> None:
     NoReadBackConsent.objects.filter(given_by_id=user_id).delete()
     RescueLink.objects.filter(made_by_id=user_id).delete()
+    brought = Upload.objects.filter(owner_id=user_id, purpose=UploadPurpose.STOCK_FILE).values("pk")
+    StockFile.objects.filter(upload_id__in=brought).update(name="stock image")  # of vehicles that were handed on: their word for it
     erase_garage(user_id, at=at)
 
 

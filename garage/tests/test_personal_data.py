@@ -7,7 +7,6 @@ from core.testing.http import client_for
 from core.testing.tasks import run_all
 from core.uploads.tests.factories import stored_upload
 from garage import personal_data
-from garage.models import StockFile
 from garage.tests.factories import StockFileFactory, VehicleFactory, VehicleModFactory, VehicleTransferFactory
 from users import privacy, services
 from users.tests.factories import UserDeviceFactory, UserFactory
@@ -73,12 +72,15 @@ class TestProvider:
     def test_the_next_owners_way_back_stays_although_somebody_else_brought_it(self):
         leaving = UserFactory()
         upload = stored_upload(content=b"stock", owner_id=leaving.pk, purpose="STOCK_FILE", ready=True, used=True)
-        stock_file = StockFileFactory(vehicle=VehicleFactory(with_ecu=True), storage_key=upload.storage_key)
+        stock_file = StockFileFactory(
+            vehicle=VehicleFactory(with_ecu=True), storage_key=upload.storage_key, upload_id=upload.pk, name="annas-bike.bin"
+        )
 
         delete(leaving)
         run_all()
 
-        assert StockFile.objects.filter(pk=stock_file.pk).exists() and storage.head(upload.storage_key) is not None
+        stock_file.refresh_from_db()
+        assert stock_file.name == "stock image" and storage.head(upload.storage_key) is not None
 
 
 @pytest.mark.django_db
