@@ -17,7 +17,7 @@ STATE = "409 is not the only status by which a state refuses what has the right 
 
 @dataclass(frozen=True)
 class Exclusion:
-    """Failures of these kinds, when all of the answer's codes are among these (of its `errors`, or of the problem without any)."""
+    """Failures of these kinds, when an answer's code is among these (one of its `errors`, or of the problem without any)."""
 
     failures: frozenset[str]
     reason: str
@@ -25,13 +25,14 @@ class Exclusion:
     places: frozenset[str] = frozenset()  # pointers and parameters; empty for all
     statuses: frozenset[int] = frozenset()
 
-    def fits(self, failure: str, status: int, found: list[tuple[str, str]]) -> bool:
-        """`found` has the answer's codes with their places."""
-        if failure not in self.failures or (self.statuses and status not in self.statuses):
-            return False
-        if not self.codes:
-            return True
-        return bool(found) and all(code in self.codes and (not self.places or place in self.places) for code, place in found)
+    def fits(self, failure: str, status: int, code: str, place: str) -> bool:
+        """Whether this row excuses such a failure for this one of an answer's codes."""
+        return (
+            failure in self.failures
+            and (not self.statuses or status in self.statuses)
+            and (not self.codes or code in self.codes)
+            and (not self.places or place in self.places)
+        )
 
 
 def _refused(reason: str, codes: str, places: str = "") -> Exclusion:
@@ -74,25 +75,28 @@ answers: Counter[str] = Counter()  # "operation status" → how often
 
 
 def is_excused(failure: Any, response: Any) -> bool:
-    """Whether a row excuses this failure; counts what each row excused."""
-    found = _codes(response)
-    for index, row in enumerate(EXCLUSIONS):
-        if row.fits(type(failure).__name__, response.status_code, found):
-            used[index] += 1
-            return True
-    return False
+    """Whether rows excuse this failure: each of the answer's codes has one that does. Counts what each row excused."""
+    name, status = type(failure).__name__, response.status_code
+    rows = [
+        next((index for index, row in enumerate(EXCLUSIONS) if row.fits(name, status, code, place)), None)
+        for code, place in _codes(response)
+    ]
+    if None in rows:
+        return False
+    used.update(set(rows))
+    return True
 
 
 def _codes(response: Any) -> list[tuple[str, str]]:
+    """The codes of an answer with their places; never empty."""
     try:
         body = response.json()
     except ValueError:
-        return []
+        body = None
     if not isinstance(body, dict):
-        return []
-    return [(error["code"], error.get("pointer", error.get("parameter", ""))) for error in body.get("errors", [])] or [
-        (body.get("code", ""), "")
-    ]
+        return [("", "")]
+    errors = [(error["code"], error.get("pointer", error.get("parameter", ""))) for error in body.get("errors", [])]
+    return errors or [(body.get("code", ""), "")]
 
 
 def write(path: Path) -> None:

@@ -30,6 +30,7 @@ def page(status: int):
     [
         (RejectedPositiveData(), answer(400, ("invalid_cursor", "")), True),
         (RejectedPositiveData(), answer(400, ("invalid_cursor", ""), ("max_length", "/title")), False),
+        (RejectedPositiveData(), answer(400, ("outdated", "/terms_version"), ("control_character", "/display_name")), True),
         (RejectedPositiveData(), answer(400, ("invalid", "/website")), True),
         (RejectedPositiveData(), answer(400, ("invalid", "/year")), False),
         (RejectedPositiveData(), answer(400, code="code_wrong"), True),
