@@ -38,6 +38,7 @@ class VehicleAdmin(ReadOnlyAdmin):
     search_help_text = "An id, a whole VIN or frame number, a make, a model or the owner."
     ordering = ("-created_at", "-pk")
     computed = ("masked_vin", "masked_frame_number")
+    linked = {"installed_tune_id": "marketplace.Tune", "installed_tune_version_id": "marketplace.TuneVersion"}
     concealed = ("nickname",)
 
     @admin.display(description="VIN")

@@ -47,6 +47,7 @@ def _verdict(certification: TunerCertification) -> Any:
 class TunerApplicationAdmin(ReadOnlyAdmin):
     icon, rank = "assignment_ind", 10
     list_display = ("business_name", "kind", "coloured_status", "applicant_link", "country", "queued_at", "decided_at")
+    linked = {"decided_by_id": "users.User"}
     list_filter = ("status", "kind", "country")
     list_select_related = ("applicant",)
     search_fields = ("business_name", "applicant__email", "applicant__display_name")
@@ -126,6 +127,7 @@ def _view_of(document: TunerCertification) -> Any:
 class TunerCertificationAdmin(ReadOnlyAdmin):
     icon, rank, panels_first = "workspace_premium", 20, True
     list_display = ("type", "issuer", "owner_link", "expires_on", "coloured_verdict", "created_at")
+    linked = {"judged_by_id": "users.User"}
     list_filter = ("verdict", "type")
     list_select_related = ("owner",)
     search_fields = ("issuer", "number", "owner__email", "owner__display_name")
@@ -237,6 +239,7 @@ class TunerProfileAdmin(ReadOnlyAdmin):
 class SuspensionAppealAdmin(ReadOnlyAdmin):
     icon, rank, panels_first = "balance", 40, True
     list_display = ("created_at", "tuner_link", "state", "suspended_at", "decided_at")
+    linked = {"decided_by_id": "users.User"}
     list_filter = ("state",)
     list_select_related = ("tuner",)
     search_fields = ("tuner__business_name", "text")
@@ -280,6 +283,8 @@ class SuspensionAppealAdmin(ReadOnlyAdmin):
 class TunerReviewAdmin(ReadOnlyAdmin):
     icon, rank = "reviews", 50
     list_display = ("created_at", "rating", "tuner_link", "author", "coloured_state", "beginning")
+    linked = {"tune_id": "marketplace.Tune", "tune_version_id": "marketplace.TuneVersion"}
+    concealed = ("vehicle_model_id",)
     list_filter = ("state", "rating")
     list_select_related = ("tuner", "buyer")
     search_fields = ("text", "buyer__email", "tuner__business_name")
@@ -344,6 +349,7 @@ class TunerReviewAdmin(ReadOnlyAdmin):
 class ReviewReportAdmin(ReadOnlyAdmin):
     icon, rank, panels_first = "flag", 60, True
     list_display = ("created_at", "reason", "state", "review_link", "reporter_link", "text")
+    linked = {"decided_by_id": "users.User"}
     list_filter = ("state", "reason")
     list_select_related = ("review", "reporter")
     search_fields = ("text", "review__text", "reporter__email")

@@ -421,4 +421,4 @@ class SuspensionAppeal(models.Model):
         indexes = [models.Index(fields=["created_at"], name="appeal_queue", condition=Q(state=AppealState.OPEN))]
 
     def __str__(self) -> str:
-        return f"appeal of {self.tuner_id} ({self.state})"
+        return f"appeal of {self.tuner} ({self.state})"
