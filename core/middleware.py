@@ -18,6 +18,7 @@ from core.ids import new_id
 from core.problems import problem_response
 
 _REQUEST_ID = re.compile(r"\A[A-Za-z0-9._-]{8,64}\Z")
+_ENCODED_SEPARATOR = re.compile(r"%(?:2f|5c|00)", re.IGNORECASE)
 log = structlog.get_logger("revsync.request")
 
 
@@ -70,6 +71,9 @@ class ApiProblemMiddleware:
         if settings.SECURE_SSL_REDIRECT and request.path.startswith("/api/v1/") and not request.is_secure():
             # a redirect would hide that the client has just sent its token in the clear
             return problem_response(request, "bad_request", detail="The API is served over https only.")
+        if _ENCODED_SEPARATOR.search(request.META.get("RAW_URI", "").partition("?")[0]):
+            # a proxy in front may have judged another path than the decoded one that would be served
+            return problem_response(request, "bad_request", detail="The path has an encoded slash.")
         response = self.get_response(request)
         if isinstance(response, HttpResponseNotAllowed) and not request.path.startswith("/admin/"):
             allowed = response.headers["Allow"]

@@ -1,5 +1,5 @@
 from core.endpoints import Endpoint
-from core.permissions import Authenticated, Public
+from core.permissions import Authenticated, AuthenticatedEvenIfBlocked, Public
 from marketplace.serializers import trust as shapes
 from marketplace.views import trust as views
 
@@ -29,16 +29,16 @@ ENDPOINTS: list[Endpoint] = [
     ),
     Endpoint(
         "POST", "marketplace/flashes/", views.FlashListView, "report_flash", "Report a flash",
-        access=Authenticated, scope="owner", request=shapes.FlashInput, response=shapes.FlashOutput, status=201,
+        access=AuthenticatedEvenIfBlocked, scope="owner", request=shapes.FlashInput, response=shapes.FlashOutput, status=201,
         problems=("id_taken", "not_found"), idempotency="honoured", audit="flash.reported",
     ),
     Endpoint(
         "POST", "marketplace/installed/check/", views.InstalledCheckView, "check_installed", "Check installed files",
-        access=Authenticated, request=shapes.InstalledCheckInput, response=shapes.InstalledCheckOutput,
+        access=AuthenticatedEvenIfBlocked, request=shapes.InstalledCheckInput, response=shapes.InstalledCheckOutput,
     ),
     Endpoint(
         "POST", "marketplace/recalls/<uuid:recall>/acknowledge/", views.RecallAcknowledgeView, "acknowledge_recall", "Acknowledge a recall",
-        access=Authenticated, scope="owner", response=shapes.RecallOutput,
+        access=AuthenticatedEvenIfBlocked, scope="owner", response=shapes.RecallOutput,
     ),
     Endpoint(
         "GET", "trust/root/<int:number>/", views.RootView, "get_root", "Read a root document",
