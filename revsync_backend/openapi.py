@@ -13,6 +13,7 @@ _BY_APP = {
 ENUM_NAMES = {name: f"{module}.{name}" for module, names in _BY_APP.items() for name in names.split()} | {
     "ApplicationReasonCode": ["information_requested", "rejected", "certification_refused"],
     "DynoStandard": "marketplace.serializers.tunes.DYNO_STANDARDS",
+    "PricedCurrency": "marketplace.serializers.tunes.PRICED_CURRENCIES",
     "ReviewDecision": ["PUBLISHED", "CHANGES_REQUESTED", "REJECTED"],
     "SalesBy": "marketplace.selectors.purchasing.SALES_BY",
     "SuggestionKind": ["MAKE", "MODEL", "TUNER", "TUNE"],

@@ -52,6 +52,7 @@ EXCLUSIONS = [
     _refused("An address in plain ASCII with a name that can be mailed to is less than what `format: email` allows.", "invalid_email"),
     _refused("A web address with a public name is less than what `format: uri` allows.", "invalid https_required", "/website"),
     _refused("The body names what exists for this caller only once they have made it.", "upload_not_found unknown_upload unknown_tune"),
+    _refused("Which makes and models there are is data: the catalogue tells it.", "unknown_make unknown_model"),
     _refused("Which version of a text is in force is data: meta/ tells it.", "outdated"),
     _refused("Which content type fits depends on the purpose beside it, and on the size.", "unsupported_type too_large"),
     _refused("Text must be visible: Unicode categories can't be named in a portable pattern.", "control_character"),

@@ -30,6 +30,7 @@ EMPTY_REQUIREMENTS = {
     "min_battery_mv": None,
 }
 DYNO_STANDARDS = ["SAE_J1349", "STD", "DIN", "EEC"]
+PRICED_CURRENCIES = sorted(SMALLEST_PRICE_MINOR)
 ORDERINGS = ["newest", "relevance", "price", "-price", "rating", "popular"]
 
 
@@ -95,7 +96,7 @@ class TuneInput(Input):
     kind = serializers.ChoiceField(VehicleKind.choices)
     category = serializers.ChoiceField(TuneCategory.choices)
     price_minor = MinorField(help_text="What the rider pays, taxes included; 0 is free.")
-    currency = serializers.ChoiceField(sorted(SMALLEST_PRICE_MINOR), help_text="ISO 4217; each has a smallest price.")
+    currency = serializers.ChoiceField(PRICED_CURRENCIES, help_text="ISO 4217; each has a smallest price.")
     requirements = RequirementsInput(required=False, help_text="Default for versions that state none.")
     dyno = DynoInput(required=False, allow_null=True)
     image_upload_ids = serializers.ListField(
