@@ -198,3 +198,7 @@ def test_redoc_is_let_style_itself_by_hashes_and_nothing_unsafe(client):
     assert policy.count("'sha256-") == 2
     assert "worker-src blob:" in policy and "unsafe" not in policy
     assert "sha256-" not in client.get("/api/docs/")["Content-Security-Policy"]
+
+
+def test_the_lock_of_the_generated_client_names_no_host():
+    assert '"resolved"' not in (ROOT / "tools" / "client-ts" / "package-lock.json").read_text(encoding="utf-8")
