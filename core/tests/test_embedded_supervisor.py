@@ -166,7 +166,16 @@ def test_a_taken_port_is_refused_in_one_line(system, tmp_path):
     assert second.said().splitlines() == [f"revsync: port {system.port} is taken: choose another one with PORT=…"]
 
 
-@pytest.mark.parametrize(("name", "part"), [("worker", "run_worker"), ("payments", "core.embedded.payments")])
+@pytest.mark.parametrize(
+    ("name", "part"),
+    [
+        ("web", "gunicorn"),
+        ("worker", "run_worker"),
+        ("schedule", "run_schedule"),
+        ("payments", "core.embedded.payments"),
+        ("relay", "core.embedded.relay"),
+    ],
+)
 def test_a_child_that_dies_is_started_again_and_it_is_said(system, name, part):
     victim = system.child(part)
     victim.kill()
@@ -250,6 +259,35 @@ def test_a_child_that_dies_again_and_again_ends_the_whole(system):
     assert done.returncode == 1
     assert "web ended with status 7; starting it again in 0.2 s" in done.stdout
     assert "web ended with status 7 for the 6th time in 60 s, stopping everything" in done.stdout
+
+
+@pytest.mark.long
+@pytest.mark.timeout(1800)
+def test_a_first_start_that_is_killed_while_it_loads_the_demo_data_is_made_good_by_the_next(tmp_path):
+    first = System(tmp_path / "data", demo=True)
+    try:
+        first.start().wait_for("loading the demo data")
+        log = tmp_path / "data" / "logs" / "demo.log"
+        first.wait_until(lambda: log.exists() and log.read_text().count("demo: ") >= 4, seconds=600)
+        assert "demo_data" in {part["name"] for part in first.ask("GET", "/readyz").json()["failing"]}
+        first.kill_everything()
+        assert not (tmp_path / "data" / "demo.json").exists()
+
+        first.start().wait_for("ready in", 900)
+
+        accounts = json.loads((tmp_path / "data" / "demo.json").read_text())
+        assert {account["role"] for account in accounts} == {"RIDER", "TUNER", "CREATOR", "ADMIN"}
+        assert {account["about"] for account in accounts} == {"", "applicant", "suspended"}
+        for role in ("RIDER", "TUNER", "CREATOR", "ADMIN"):
+            assert next(account for account in accounts if account["role"] == role)["about"] == "", "the first is in good standing"
+        assert all(set(account) == {"role", "email", "password", "totp_secret", "about"} for account in accounts)
+        assert all(account["totp_secret"] for account in accounts if account["role"] != "RIDER")
+        assert stat.S_IMODE((tmp_path / "data" / "demo.json").stat().st_mode) == 0o600
+        assert list((tmp_path / "data" / "demo" / "stock").glob("*.bin"))
+        first.manage("verify_invariants", "--objects")
+        assert first.stop() < first.allowance(15)
+    finally:
+        first.clean_up()
 
 
 @pytest.mark.parametrize("port", ["0", "eighty", "70000"])
