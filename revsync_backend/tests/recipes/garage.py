@@ -91,7 +91,7 @@ def _(kit, world):
 
 @recipe("revoke_rescue_link")
 def _(kit, world):
-    return Call(path={"vehicle": kit.vehicle.pk, "link": RescueLinkFactory(vehicle=kit.vehicle).pk})
+    return Call(path={"vehicle": kit.vehicle.pk, "link": RescueLinkFactory(vehicle=kit.vehicle, token=f"token of {kit.role}").pk})
 
 
 @recipe("open_rescue_link")
