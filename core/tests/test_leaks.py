@@ -72,6 +72,7 @@ def test_finds_it_in_a_traceback_and_in_a_bound_value(watch):
         {"sha256": "5d41402abc4b2a76b9719d911017c592ae2d9a1d6b8e7f0c3a4b5c6d7e8f9a0b"},
         {"id": "0193a6f2-7c1e-7b3a-9a41-5f0c2d8e6b11", "task": "users.tasks.send_challenge_mail"},
         {"number": "RS-7K2M9Q", "currency": "EUR", "amount_minor": 14900},
+        {"error": "If this problem persists, let us know at support@stripe.com."},
     ],
 )
 def test_harmless_lines_pass(watch, harmless):
