@@ -4,7 +4,7 @@ from core.endpoints import Endpoint
 from core.permissions import ActiveTuner, Authenticated, Public, TunerOrCreator
 from tuners import serializers, views
 
-APPLICATION_PROBLEMS = ("application_exists", "already_tuner", "application_cooling_down")
+APPLICATION_PROBLEMS = ("permission_denied", "application_exists", "already_tuner", "application_cooling_down")
 
 ENDPOINTS: list[Endpoint] = [
     Endpoint(
@@ -66,7 +66,7 @@ ENDPOINTS: list[Endpoint] = [
         access=Authenticated,
         scope="owner",
         response=serializers.ApplicationOutput,
-        problems=("application_not_submittable", "application_incomplete", "already_tuner"),
+        problems=("permission_denied", "application_not_submittable", "application_incomplete", "already_tuner"),
         audit="tuner_application.submitted",
     ),
     Endpoint(
