@@ -110,7 +110,7 @@ register(
 
 
 def problem_body(code: str, *, detail: str, instance: str, request_id: str, errors: Iterable[FieldError] = (), **members: Any) -> dict:
-    """The JSON object of a problem, its members in the order of the contract."""
+    """The JSON object of a problem, its members in the order of the contract; `members` add to them and replace none."""
     row = problem_type(code)
     body = {
         "type": f"{settings.PUBLIC_BASE_URL}/problems/{code}",
@@ -120,8 +120,8 @@ def problem_body(code: str, *, detail: str, instance: str, request_id: str, erro
         "instance": instance,
         "code": code,
         "request_id": request_id,
-        **members,
     }
+    body = {**body, **members, **body}
     listed = [{key: value for key, value in vars(error).items() if value is not None} for error in errors]
     if listed:
         body["errors"] = listed

@@ -34,6 +34,7 @@ IDENTIFIED: dict[str, dict[str, str]] = {
     "User": {"user": "/id"},
     "Vehicle": {"vehicle": "/id"},
     "Version": {"version": "/id"},
+    "VersionDetail": {"version": "/id"},
 }
 # What goes into another operation's query or body: (from, to) → parameter or member → where the answer has it.
 CARRIED: dict[tuple[str, str], dict[str, str]] = {

@@ -21,6 +21,7 @@ PROBLEM_MEMBERS: dict[str, tuple[str, dict[str, Any]]] = {
     "review_id": ("already_reviewed", UUID),
     "service": ("service_unavailable", TEXT),
     "sha256": ("attestation_required", TEXT),
+    "state": ("invalid_transition version_not_editable", TEXT),
     "stock_file_id": ("stock_file_exists", UUID),
     "text_version": ("attestation_required", TEXT),
     "tries_left": ("challenge_code_wrong transfer_code_wrong", WHOLE),

@@ -22,7 +22,7 @@ class Exclusion:
     failures: frozenset[str]
     reason: str
     codes: frozenset[str] = frozenset()
-    places: frozenset[str] = frozenset()  # pointers and parameters; empty for all
+    places: frozenset[str] = frozenset()  # parameters, and the last steps of pointers; empty for all
     statuses: frozenset[int] = frozenset()
 
     def fits(self, failure: str, status: int, code: str, place: str) -> bool:
@@ -31,7 +31,7 @@ class Exclusion:
             failure in self.failures
             and (not self.statuses or status in self.statuses)
             and (not self.codes or code in self.codes)
-            and (not self.places or place in self.places)
+            and (not self.places or place.rsplit("/", 1)[-1] in self.places)
         )
 
 
@@ -50,18 +50,19 @@ EXCLUSIONS = [
         "password_too_short password_too_common password_too_personal",
     ),
     _refused("An address in plain ASCII with a name that can be mailed to is less than what `format: email` allows.", "invalid_email"),
-    _refused("A web address with a public name is less than what `format: uri` allows.", "invalid https_required", "/website"),
+    _refused("A web address with a public name is less than what `format: uri` allows.", "invalid https_required", "website"),
     _refused("The body names what exists for this caller only once they have made it.", "upload_not_found unknown_upload unknown_tune"),
     _refused("Which makes and models there are is data: the catalogue tells it.", "unknown_make unknown_model"),
     _refused("Which version of a text is in force is data: meta/ tells it.", "outdated"),
     _refused("Which content type fits depends on the purpose beside it, and on the size.", "unsupported_type too_large"),
     _refused("Text must be visible: Unicode categories can't be named in a portable pattern.", "control_character"),
     _refused("Text is trimmed before it is measured.", "blank min_length"),
+    _refused("What creators publish is free; the shape is that of tuners, who may set a price.", "creator_free_only"),
     _refused("Mails about security and safety can't be turned off, others can; both have the same shape.", "not_optional"),
     _refused("A consent is given or not sent: a type of `true` alone is no help to a client.", "must_be_true"),
     _refused("One of two members, not both: a `oneOf` would spoil the type for clients.", "either_or"),
     _refused("A parameter that means nothing without another one.", "required", "make fuel_scale fuel_octane currency verdict vehicle"),
-    _refused("A lowest above a highest, a beginning after an end.", "invalid", "from min_price_minor year_from"),
+    _refused("A lowest above a highest, a beginning after an end.", "invalid", "from min_price_minor year_from year_to"),
     _refused("A VIN may be written with spaces and hyphens, and its letters depend on each other.", "vin_length vin_characters"),
     _refused("What has passed already depends on today.", "expired in_future in_the_future"),
     Exclusion(frozenset({REFUSED}), STATE, statuses=frozenset({412, 422, 451})),

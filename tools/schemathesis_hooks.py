@@ -23,7 +23,7 @@ import requests
 import schemathesis
 from django.db import connection
 from schemathesis.core.parameters import ParameterLocation
-from schemathesis.generation.meta import TestPhase
+from schemathesis.generation.meta import TestPhase, negated_parameters
 
 from core import clock, tokens
 from tools import schemathesis_exclusions as exclusions
@@ -75,6 +75,8 @@ if ACCOUNT:
             return caller.current()
 
         def set(self, case, data, context):
+            if ("Authorization", ParameterLocation.HEADER) in negated_parameters(case.meta):
+                return  # it is missing or malformed on purpose
             case.headers = case.headers or {}
             case.headers["Authorization"] = f"Bearer {data}"
 
@@ -121,10 +123,12 @@ known = KnownIds()
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """Give half of the drawn ids of a path to something that exists. Links bring their own, and wrong ids stay wrong."""
+    """Give half of the drawn ids of a path to something that exists. Links bring their own; a case that is wrong but for its body or
+    query stays as wrong as it is."""
     if not case.path_parameters or case.meta is None or case.meta.phase.name == TestPhase.STATEFUL:
         return
-    if case.meta.is_negative_at(ParameterLocation.PATH):
+    elsewhere = any(case.meta.is_negative_at(location) for location in (ParameterLocation.BODY, ParameterLocation.QUERY))
+    if case.meta.is_negative_at(ParameterLocation.PATH) or (case.meta.generation.mode.is_negative and not elsewhere):
         return
     last = re.findall(r"{(\w+)}", case.operation.path)[-1]
     try:

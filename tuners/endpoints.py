@@ -28,6 +28,7 @@ ENDPOINTS: list[Endpoint] = [
         access=Authenticated,
         scope="owner",
         response=serializers.ApplicationOutput,
+        problems=("not_found",),
     ),
     Endpoint(
         "POST",
@@ -54,7 +55,7 @@ ENDPOINTS: list[Endpoint] = [
         scope="owner",
         request=serializers.ApplicationInput,
         response=serializers.ApplicationOutput,
-        problems=("application_not_editable",),
+        problems=("application_not_editable", "not_found"),
         revisioned=True,
     ),
     Endpoint(
@@ -66,7 +67,7 @@ ENDPOINTS: list[Endpoint] = [
         access=Authenticated,
         scope="owner",
         response=serializers.ApplicationOutput,
-        problems=("permission_denied", "application_not_submittable", "application_incomplete", "already_tuner"),
+        problems=("permission_denied", "application_not_submittable", "application_incomplete", "already_tuner", "not_found"),
         audit="tuner_application.submitted",
     ),
     Endpoint(

@@ -106,7 +106,7 @@ ENDPOINTS: list[Endpoint] = [
     ),
     Endpoint(
         "GET", VERSION, version_views.VersionDetailView, "get_tune_version", "Read a version",
-        access=Public, response=version_shapes.OwnVersionOutput,
+        access=Public, response=version_shapes.VersionDetailOutput,
         description="Everybody sees what was ever published. `inspection`, `review`, `revision`, `created_at` and `submitted_at` are"
         " its tuner's only.",
     ),

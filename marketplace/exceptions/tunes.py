@@ -57,14 +57,14 @@ class TooManyUnpublishedVersions(DomainError):
 
 
 class VersionIllegalMove(InvalidTransition):
-    """The version's state does not allow it; the member `status` is its state."""
+    """The version's state does not allow it; the member `state` is its state."""
 
     code = "invalid_transition"
     message = "The version's state does not allow this."
 
 
 class VersionNotEditable(DomainError):
-    """In review or published; the member `status` is its state."""
+    """In review or published; the member `state` is its state."""
 
     message = "A version in review or published is not changed. Cancel the review, or make a new version."
 

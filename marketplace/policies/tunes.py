@@ -38,15 +38,15 @@ TRANSITIONS: dict[str, frozenset[str]] = {
 
 
 def ensure_may_move(version: TuneVersion, to: str) -> None:
-    """Raises: VersionIllegalMove with the member `status`."""
+    """Raises: VersionIllegalMove with the member `state`."""
     if to not in TRANSITIONS[version.status]:
-        raise VersionIllegalMove(status=version.status)
+        raise VersionIllegalMove(state=version.status)
 
 
 def ensure_editable(version: TuneVersion) -> None:
-    """Raises: VersionNotEditable with the member `status`."""
+    """Raises: VersionNotEditable with the member `state`."""
     if version.status not in EDITABLE:
-        raise VersionNotEditable(status=version.status)
+        raise VersionNotEditable(state=version.status)
 
 
 def ensure_not_suspended(tune: Tune) -> None:

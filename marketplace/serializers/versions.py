@@ -202,6 +202,16 @@ class OwnVersionOutput(VersionOutput):
         return VersionReviewOutput(standing).data
 
 
+class VersionDetailOutput(VersionOutput):
+    """A version as whoever asks sees it: what its tuner alone gets may be missing."""
+
+    inspection = VersionInspectionOutput(allow_null=True, required=False)
+    review = VersionReviewOutput(required=False)
+    revision = serializers.IntegerField(required=False)
+    created_at = UtcDateTimeField(required=False)
+    submitted_at = UtcDateTimeField(allow_null=True, required=False)
+
+
 class TuneReviewInput(Input):
     tune = serializers.UUIDField(help_text="One that you bought from this tuner.")
     rating = StrictIntegerField(min_value=1, max_value=5)

@@ -132,7 +132,7 @@ def _move(author: User, tune_id: UUID, *, source: str, target: str, act: str, at
         tune = lock_own_tune(author, tune_id)
         policies.ensure_not_suspended(tune)
         if tune.status != source:
-            raise InvalidTransition(status=tune.status)
+            raise InvalidTransition(state=tune.status)
         tune.status, tune.updated_at = target, at
         tune.archived_at = at if target == TuneStatus.ARCHIVED else None
         tune.revision += 1

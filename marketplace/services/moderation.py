@@ -28,7 +28,7 @@ def suspend_tune(*, tune_id: UUID, actor: User, reason_code: str, note: str, at:
         tune = _lock(tune_id)
         policies.ensure_may_review(actor, tune)
         if tune.status == TuneStatus.SUSPENDED:
-            raise InvalidTransition("The tune is suspended already.", status=tune.status)
+            raise InvalidTransition("The tune is suspended already.", state=tune.status)
         tune.suspended_from, tune.status, tune.suspended_at = tune.status, TuneStatus.SUSPENDED, at
         tune.suspension_reason, tune.suspension_note = reason_code, note
         tune.updated_at, tune.revision = at, tune.revision + 1
@@ -48,7 +48,7 @@ def unsuspend_tune(*, tune_id: UUID, actor: User, note: str, at: datetime) -> Tu
         tune = _lock(tune_id)
         policies.ensure_may_review(actor, tune)
         if tune.status != TuneStatus.SUSPENDED:
-            raise InvalidTransition("The tune is not suspended.", status=tune.status)
+            raise InvalidTransition("The tune is not suspended.", state=tune.status)
         tune.status, tune.suspended_from, tune.suspended_at = tune.suspended_from, "", None
         tune.suspension_reason, tune.suspension_note = "", ""
         tune.updated_at, tune.revision = at, tune.revision + 1

@@ -131,7 +131,7 @@ def _ensure_publishable(version: TuneVersion, *, reviewer: User, approved: list[
     policies.ensure_may_review(reviewer, version.tune)
     policies.ensure_may_move(version, VersionStatus.PUBLISHED)
     if version.status != VersionStatus.IN_REVIEW:
-        raise VersionIllegalMove(status=version.status)  # lifting a hold or a recall is another service
+        raise VersionIllegalMove(state=version.status)  # lifting a hold or a recall is another service
     policies.ensure_not_suspended(version.tune)
     present = [file.sha256 for file in version.files.all()]
     if not present:

@@ -100,7 +100,7 @@ def delete_version(*, author: User, version_id: UUID, at: datetime) -> None:
         if version.was_published:
             raise VersionWasPublished
         if version.status == VersionStatus.IN_REVIEW:
-            raise VersionNotEditable(status=version.status)
+            raise VersionNotEditable(state=version.status)
         version.delete()
         audit.record(
             act="tune_version.deleted", actor_id=author.pk, subject_id=version_id, at=at, tune_id=version.tune_id, version=version.version
@@ -137,7 +137,7 @@ def cancel_review(*, author: User, version_id: UUID, at: datetime) -> TuneVersio
     with transaction.atomic():
         version = lock_own_version(author, version_id)
         if version.status != VersionStatus.IN_REVIEW:
-            raise VersionIllegalMove(status=version.status)
+            raise VersionIllegalMove(state=version.status)
         version.status, version.submitted_at, version.updated_at = VersionStatus.VALIDATED, None, at
         version.revision += 1
         version.save(update_fields=["status", "submitted_at", "updated_at", "revision"])

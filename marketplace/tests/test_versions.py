@@ -373,7 +373,9 @@ class TestMoves:
         version.refresh_from_db()
         assert version.required_part_keys == ["airfilter"]
         client.post(f"{url}submit/")
-        assert client.patch(url, {"changelog": "Late."}).json()["code"] == "version_not_editable"
+        refused = client.patch(url, {"changelog": "Late."})
+        assert (refused.status_code, refused.json()["code"]) == (409, "version_not_editable")
+        assert (refused.json()["status"], refused.json()["state"]) == (409, "IN_REVIEW")
         assert client.delete(url).json()["code"] == "version_not_editable"
 
     def test_changes_requested_are_made_and_submitted_again(self, tune, client):
