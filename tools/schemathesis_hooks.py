@@ -138,7 +138,7 @@ def before_call(context, case, kwargs):
     rows = known.of(last, case.operation.schema.config.base_url or case.operation.base_url)
     chosen = drawn.int % (2 * len(rows)) if rows else 0
     if chosen < len(rows):
-        case.path_parameters.update(rows[chosen])
+        case.path_parameters.update({name: value for name, value in rows[chosen].items() if name in case.path_parameters})
 
 
 @schemathesis.hook
