@@ -214,7 +214,7 @@ SELECT p.id, p.number, p.vehicle_id, p.status, p.amount_minor, p.tax_minor, p.cu
        greatest(p.updated_at, p.license_updated_at), p.paid_at, p.license_state, p.license_vehicle_id, p.reserved_until, p.was_granted,
        t.id, p.tune_title, t.kind, t.category, t.price_minor, t.currency, t.rating_milli, t.rating_count, t.download_count,
        t.images #>> '{0,key}', t.emissions_class, t.fitment_summary, v.id, v.version, v.published_at,
-       u.id, u.business_name, u.verified, u.rating::float8, u.review_count, p.intent_id
+       u.id, u.business_name, u.verified, u.rating::float8, u.review_count, p.intent_id, t.flash_count, t.flash_success_count
   FROM (
     SELECT p.*, l.state AS license_state, l.vehicle_id AS license_vehicle_id, l.reserved_until, l.updated_at AS license_updated_at,
            EXISTS (SELECT FROM marketplace_grantedpurchase g WHERE g.purchase_id = p.id) AS was_granted, a.intent_id
@@ -250,16 +250,24 @@ def purchase_of(row):
             "title": row[17],
             "kind": row[18],
             "category": row[19],
-            "tuner": {"id": row[31], "business_name": row[32], "verified": row[33], "rating": row[34], "review_count": row[35]},
+            "tuner": {
+                "id": row[31],
+                "business_name": row[32],
+                "verified": row[33],
+                "rating": None if row[34] is None else round(row[34], 1),
+                "review_count": row[35],
+            },
             "price_minor": row[20],
             "currency": row[21],
-            "rating": None if row[22] is None else row[22] / 1000,
+            "rating": None if row[22] is None else round(row[22] / 1000, 1),
             "review_count": row[23],
             "download_count": row[24],
+            "flash_success_rate": round(row[38] / row[37], 3) if row[37] else None,
+            "flash_count": row[37],
             "latest_version": row[28] and {"id": row[28], "version": row[29], "published_at": row[30]},
             "image_url": row[25] and MEDIA + row[25],
             "fitment_summary": row[27],
-            "emissions_class": row[26],
+            "emissions_class": row[26] or None,
         },
         "vehicle": row[2],
         "status": status,

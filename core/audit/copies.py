@@ -24,7 +24,7 @@ from core.models import AuditHeadCopy, AuditSeal
 PREFIX = "audit/"
 SEALS_A_COPY = 60  # an hour of them; 56 kB each at most
 MAX_BYTES = 16 * 1024 * 1024
-_KEY = re.compile(r"\Aaudit/(\d{12})-(\d{12})-([0-9a-f]{64})\Z")
+_NAME = re.compile(r"\A(\d{12})-(\d{12})-([0-9a-f]{64})\Z")
 
 _NOTE = """
 INSERT INTO core_auditheadcopy (last_number, first_number, hash, key, copied_at) VALUES (%s, %s, %s, %s, %s) ON CONFLICT DO NOTHING
@@ -102,7 +102,7 @@ def list_copies() -> list[Copy]:
     """Every copy in storage, by what it holds. Raises: ServiceUnavailable("storage")."""
     found = []
     for key, _head in storage.list_keys(PREFIX):
-        match = _KEY.match(key)
+        match = _NAME.match(key.removeprefix(PREFIX))
         if match is not None:
             found.append(Copy(int(match[1]), int(match[2]), bytes.fromhex(match[3]), key))
     return sorted(found)

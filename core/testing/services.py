@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 import psutil
+from django.conf import settings
 
 from core.embedded.postgres import Postgres
 from core.embedded.s3 import REGION, S3
@@ -134,3 +135,5 @@ def use_own_buckets(worker: str) -> None:
     private, public = (f"{bucket}-{worker}" for bucket in BUCKETS)
     if private in WORKER_BUCKETS:
         os.environ.update({"S3_BUCKET_PRIVATE": private, "S3_BUCKET_PUBLIC": public})
+        # pytest-django has read the settings of a worker already, because it inherits their module's name.
+        settings.S3_BUCKET_PRIVATE, settings.S3_BUCKET_PUBLIC = private, public

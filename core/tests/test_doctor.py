@@ -1,5 +1,6 @@
 import io
 import re
+from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
@@ -96,10 +97,10 @@ def test_a_scanner_that_is_down_is_wrong(settings):
 
 
 def test_a_root_that_expires_soon_is_warned_about(time_machine):
-    time_machine.move_to(clock.now() + doctor.timedelta(days=320))
+    time_machine.move_to(clock.now() + timedelta(days=320))
 
     assert levels("signing") == ["warn"]
-    time_machine.shift(doctor.timedelta(days=60))
+    time_machine.shift(timedelta(days=60))
     assert levels("signing") == ["wrong"]
 
 

@@ -189,7 +189,7 @@ class TestReading:
         stock_file = StockFileFactory(vehicle=client.vehicle)
         type(client.user).objects.filter(pk=client.user.pk).update(blocked_at=NOW, blocked_reason="chargeback")
 
-        assert client.get(f"garage/vehicles/{client.vehicle.pk}/").status_code == 403
+        assert client.delete(f"garage/vehicles/{client.vehicle.pk}/").status_code == 403
         assert client.get(client.url).status_code == 200
         assert client.get(f"{client.url}{stock_file.pk}/").json()["restore_ticket"]
         assert save(client, upload_of(client.user)).status_code == 403

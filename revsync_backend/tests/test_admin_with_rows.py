@@ -9,14 +9,21 @@ from django_tasks_db.models import DBTaskResult
 from core import clock, limits
 from core.admin_site import admin_urls, site
 from core.ids import new_id
-from core.models import AuditEvent, IdempotencyRecord
+from core.models import AuditEvent, AuditHeadCopy, AuditSeal, IdempotencyRecord
 from core.tasks import enqueue
 from core.tasks.models import DeadTask, ScheduleEntry, TaskWorker
 from core.testing.admin import admin_client, decide, list_of, page_of
 from core.testing.tasks import run_all
 from core.uploads.tests.factories import UploadFactory
 from garage.models import VehicleTransfer
-from garage.tests.factories import MakeAliasFactory, ModelAliasFactory, NoReadBackConsentFactory, VehicleFactory, VehicleModFactory
+from garage.tests.factories import (
+    MakeAliasFactory,
+    ModelAliasFactory,
+    NoReadBackConsentFactory,
+    RescueLinkFactory,
+    VehicleFactory,
+    VehicleModFactory,
+)
 from marketplace.models import AppVersionBlock, LedgerSet, StoredFileCheck, WebhookEvent
 from marketplace.services import status, stops
 from marketplace.tests.factories import FavoriteFactory, PaymentAttemptFactory
@@ -31,7 +38,7 @@ from tuners.tests.factories import (
     TunerReviewFactory,
 )
 from users.enums import ChallengeKind, NoticeCategory
-from users.models import Challenge, NotificationPreference, RecoveryCode
+from users.models import AccountDeletion, Challenge, DataExport, NotificationPreference, RecoveryCode
 from users.tests.factories import NoticeFactory, UserDeviceFactory, UserFactory
 
 HOSTILE = "<script>alert('row')</script>"
@@ -76,6 +83,12 @@ def world():
     AppVersionBlock.objects.create(app_version="1.2.3", reason=HOSTILE, blocked_at=at)
     StoredFileCheck.objects.get_or_create(storage_key="tunes/ab/cd", defaults={"etag": "e", "modified_at": at, "checked_at": at})
     WebhookEvent.objects.create(event_id="evt_1", type="payment_intent.succeeded", livemode=False, created_at_provider=at, received_at=at)
+
+    AuditSeal.objects.create(number=1, previous_hash=b"p", hash=b"h", sealed_at=at, row_count=1, entries=b"e" * 56)
+    AuditHeadCopy.objects.create(last_number=1, first_number=1, hash=b"h", key="audit/1", copied_at=at)
+    DataExport.objects.create(user=rider)
+    AccountDeletion.objects.create(user_id=new_id(), deleted_at=at, receipt={}, hash_key_id="k", trace_hashes=[])
+    RescueLinkFactory(vehicle=vehicle)
 
     UploadFactory(name=HOSTILE)
     IdempotencyRecord.objects.create(

@@ -1,13 +1,13 @@
+import uuid
+
 import pytest
 
 
 @pytest.fixture
-def log(transactional_db):
-    """An empty log on real connections, and no copies of an earlier one in storage."""
-    from core import storage
+def log(transactional_db, monkeypatch):
+    """An empty log on real connections. Its copies lie where no other test's do: all share one store."""
     from core.audit import copies
     from core.tests.audit.log import Log
 
-    for key, _ in list(storage.list_keys(copies.PREFIX)):
-        storage.delete(key)
+    monkeypatch.setattr(copies, "PREFIX", f"audit-{uuid.uuid4()}/")
     return Log()

@@ -33,6 +33,7 @@ def die(execute, sql, params, many, context):
         os.kill(os.getpid(), signal.SIGKILL)
     return execute(sql, params, many, context)
 
+copies.PREFIX = {prefix!r}
 with connection.execute_wrapper(die):
     {call}(at=datetime(2026, 6, 1, 12, tzinfo=UTC))
 """
@@ -42,7 +43,7 @@ def run_and_kill(call, piece, *, after):
     """Run `call` in a process that is killed with -9 right before or after the statement that has `piece` in it."""
     database = connection.settings_dict
     url = f"postgres://{database['USER']}:{database['PASSWORD']}@{database['HOST']}:{database['PORT']}/{database['NAME']}"
-    script = KILLED.format(call=call, piece=piece, after=after)
+    script = KILLED.format(call=call, piece=piece, after=after, prefix=copies.PREFIX)
     done = subprocess.run([sys.executable, "-c", script], cwd=settings.BASE_DIR, env={**os.environ, "DATABASE_URL": url}, timeout=60)
     assert done.returncode == -signal.SIGKILL
 

@@ -325,7 +325,7 @@ class TestCopiesGone:
 
 
 def test_a_foreign_object_beside_the_copies_is_passed_over(log, ids):
-    storage.put_bytes("audit/readme", b"x", "text/plain")
+    storage.put_bytes(f"{copies.PREFIX}readme", b"x", "text/plain")
 
     assert verify().intact
 
