@@ -58,7 +58,7 @@ def test_a_storage_that_is_down_is_wrong_for_each_bucket(settings):
 def test_a_private_bucket_that_anybody_may_read_is_wrong(settings, live_server):
     settings.S3_PUBLIC_ENDPOINT_URL = f"{live_server.url}/livez?"  # answers 200 to whatever is asked
 
-    assert findings("storage")["anybody may read the bucket revsync-private"] == "wrong make it private"
+    assert findings("storage")[f"anybody may read the bucket {settings.S3_BUCKET_PRIVATE}"] == "wrong make it private"
 
 
 def test_a_role_without_limits_is_warned_about():

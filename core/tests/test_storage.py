@@ -11,6 +11,7 @@ from uuid import uuid4
 
 import pytest
 import requests
+from django.conf import settings
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
 
@@ -261,7 +262,7 @@ class TestSupabase:
     def test_addresses_are_by_path_below_the_endpoint(self, supabase):
         storage.put_bytes("a/b", b"x", "text/plain")
 
-        assert supabase.seen[-1][1] == "/storage/v1/s3/revsync-private/a/b"
+        assert supabase.seen[-1][1] == f"/storage/v1/s3/{settings.S3_BUCKET_PRIVATE}/a/b"
 
     def test_nothing_is_sent_that_it_ignores(self, supabase):
         storage.put_bytes("a/b", b"x" * 100, "text/plain")
@@ -288,7 +289,7 @@ class TestSupabase:
     def test_objects_are_deleted_one_by_one(self, supabase):
         storage.delete("a/b")
 
-        assert [(method, path) for method, path, *_ in supabase.seen] == [("DELETE", "/storage/v1/s3/revsync-private/a/b")]
+        assert [(method, path) for method, path, *_ in supabase.seen] == [("DELETE", f"/storage/v1/s3/{settings.S3_BUCKET_PRIVATE}/a/b")]
 
     def test_links_carry_the_region_and_no_checksum(self, supabase):
         url, _ = storage.presign_put("a/b", content_type="text/plain", size_bytes=1)

@@ -274,6 +274,7 @@ def test_twenty_pieces_of_garbage_at_once_are_twenty_refusals_and_change_nothing
     assert world.count() == before
 
 
+@pytest.mark.long  # a killed request holds its idempotency key for a minute
 def test_a_database_killed_again_and_again_loses_no_purchase_and_makes_none_twice(system, world):
     tunes = [world.facts["paid"].pop() for _ in range(4)]
     done = threading.Event()

@@ -222,6 +222,7 @@ class TestGuessesAtOnce:
         assert race(read_then_write, times=10) == ["ok"] * 10
         assert Challenge.objects.get(pk=challenge.pk).tries == 1  # ten were judged, one was counted
 
+    @pytest.mark.long  # those that wait for the row meet nobody: it takes as long as a race may
     def test_without_the_condition_postgres_still_refuses_a_sixth(self):
         challenge = self.open()
 

@@ -244,7 +244,9 @@ class TestStorageStopped:
 
     @pytest.fixture
     def own_s3(self, tmp_path, settings):
-        server = S3(tmp_path / "s3", tmp_path / "s3.log", access_key="own-access-key", secret_key="own-secret-key-of-this-test")
+        buckets = settings.S3_BUCKET_PRIVATE, settings.S3_BUCKET_PUBLIC
+        keys = {"access_key": "own-access-key", "secret_key": "own-secret-key-of-this-test"}
+        server = S3(tmp_path / "s3", tmp_path / "s3.log", **keys, buckets=buckets)
         server.start()
         settings.S3_ENDPOINT_URL = settings.S3_PUBLIC_ENDPOINT_URL = server.endpoint_url
         settings.S3_ACCESS_KEY_ID, settings.S3_SECRET_ACCESS_KEY = server.access_key, server.secret_key
