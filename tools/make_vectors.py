@@ -679,8 +679,8 @@ def ecu_cases() -> Iterator[Json]:
     yield flash("ecu-another-hardware", "A ticket for one ECU opens no other.", wrong, readout=readout(hardware_number="B7N-8591A-20"))
     yield flash("ecu-hardware-in-no-fitment", "The ticket agrees with the ECU, the release does not: a stolen ticket key flashes nothing.", wrong,
                 ticket=put("ecu", "hardware_number", value="B7N-8591A-20"), readout=readout(hardware_number="B7N-8591A-20"))  # fmt: skip
-    yield flash("ecu-calibration-in-no-fitment", "The same for the calibration.", wrong, ticket=put("ecu", "calibration_id", value="XXX"),
-                readout=readout(calibration_id="XXX"))  # fmt: skip
+    yield flash("ecu-calibration-in-no-fitment", "The same for the calibration.", wrong, ticket=put("ecu", "calibration_id", value="B7N99Z9"),
+                readout=readout(calibration_id="B7N99Z9"))  # fmt: skip
     yield flash("ecu-smaller-image", "256 KB written to a 384 KB ECU is a brick.", wrong, readout=readout(image_size_bytes=1536))
     yield flash("ecu-another-size-with-its-ticket", "Also when the ticket says so.", wrong, ticket=put("ecu", "image_size_bytes", value=1536),
                 readout=readout(image_size_bytes=1536))  # fmt: skip
