@@ -314,7 +314,7 @@ def end_payment(*, purchase: Purchase, status: PurchaseStatus, at: datetime, act
         if intent_id is not None:
             try:
                 intent = payments.cancel_intent(intent_id)
-            except payments.IntentNotFound:  # what the provider does not know, nobody can pay
+            except payments.UnknownToProvider:  # what the provider does not know, nobody can pay
                 intent = None
             if intent is not None and not intent.is_canceled:
                 return apply_intent(intent=intent, at=at)
@@ -353,7 +353,7 @@ def settle_purchase(*, purchase_id: UUID, at: datetime) -> Purchase:
     with _provider_answers():
         try:
             intent = payments.get_intent(attempt.intent_id)
-        except payments.IntentNotFound:
+        except payments.UnknownToProvider:
             log.error("payment_intent_lost_by_provider", purchase=str(purchase_id))
             return purchase
     return apply_intent(intent=intent, at=at)
@@ -440,7 +440,7 @@ def apply_event(*, event_id: UUID, at: datetime) -> WebhookEvent:
         try:
             with _provider_answers():
                 apply_intent(intent=payments.get_intent(event.intent_id), at=at)
-        except payments.IntentNotFound:
+        except payments.UnknownToProvider:
             status, note = WebhookEventStatus.PARKED, "the provider does not know this intent"
         except PaymentMismatch as mismatch:
             status, note = WebhookEventStatus.PARKED, str(mismatch)[:200]

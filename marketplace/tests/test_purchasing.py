@@ -422,8 +422,8 @@ class TestTheProviderInTrouble:
         assert client.post(f"{path}sync/").json()["payment"]["client_secret"]
 
     def test_a_time_out_after_acting_makes_no_second_intent(self, payments, monkeypatch):
-        monkeypatch.setattr("marketplace.payments.READ_TIMEOUT_SECONDS", 0.4)
-        monkeypatch.setattr("marketplace.payments._local", type("Local", (), {})())
+        monkeypatch.setattr("marketplace.payments.client.READ_TIMEOUT_SECONDS", 0.4)
+        monkeypatch.setattr("marketplace.payments.client._local", type("Local", (), {})())
         client, bike = rider_with_bike()
         payments.switch("faults", mode="time_out_after", seconds=1.5, times=1)
 
@@ -433,8 +433,8 @@ class TestTheProviderInTrouble:
         assert len(payments.intents_of(answer.json()["id"])) == 1
 
     def test_while_it_is_silent_one_at_a_time_asks_and_the_first_answer_ends_that(self, payments, settings, monkeypatch):
-        monkeypatch.setattr(gateway, "READ_TIMEOUT_SECONDS", 0.4)
-        monkeypatch.setattr(gateway, "_local", type("Local", (), {})())
+        monkeypatch.setattr(gateway.client, "READ_TIMEOUT_SECONDS", 0.4)
+        monkeypatch.setattr(gateway.client, "_local", type("Local", (), {})())
         client, bike = rider_with_bike()
         tune = TuneFactory(published=True)
         with socket.create_server(("127.0.0.1", 0), backlog=16) as silent:  # takes connections and never answers
@@ -442,13 +442,13 @@ class TestTheProviderInTrouble:
             assert buy(client, tune, bike).json()["service"] == "payments"
         settings.STRIPE_API_BASE = payments.url
 
-        with gateway._gate.passing():  # somebody is just asking
+        with gateway.client._gate.passing():  # somebody is just asking
             refused = buy(client, tune, bike)
         assert (refused.status_code, refused.json()["service"]) == (503, "payments")
         assert payments.intents_of(Purchase.objects.get().pk) == [], "nobody else did"
 
         assert buy(client, tune, bike).status_code == 200
-        assert not gateway._gate.is_suspected
+        assert not gateway.client._gate.is_suspected
 
     def test_a_cut_after_acting_is_found_again_by_the_key(self, payments):
         client, bike = rider_with_bike()
