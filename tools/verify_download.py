@@ -303,6 +303,10 @@ class Verdict:
     why: str = ""
     warnings: list[str] = field(default_factory=list)
     seen_status_version: int = 0  # the highest that is known now, whatever the answer: to be kept for the next question
+    # With "ok" only: write these bytes and no others, and trust these documents, instead of decoding file and envelope again.
+    image: bytes | None = None
+    release: Json | None = None
+    ticket: Json | None = None
 
 
 def walk_roots(pinned: Any, later: Iterable[Any]) -> Root:
@@ -441,8 +445,8 @@ def check_ticket(
     return ticket
 
 
-def check_file(chunks: Iterable[bytes], release: Json) -> None:
-    """Size and hash of the file as it comes in, then of the image in it. Raises Refused (tampered)."""
+def check_file(chunks: Iterable[bytes], release: Json) -> bytes:
+    """Size and hash of the file as it comes in, then of the image in it, which is returned. Raises Refused (tampered)."""
     stated, image = release["file"], release["image"]
     data = bytearray()
     for chunk in chunks:
@@ -457,6 +461,7 @@ def check_file(chunks: Iterable[bytes], release: Json) -> None:
         raise Refused("tampered", str(trouble)) from trouble
     if (base, len(decoded), hashlib.sha256(decoded).hexdigest()) != (image["base"], image["size_bytes"], image["sha256"]):
         raise Refused("tampered", "the image in the file is not the one that was signed")
+    return decoded
 
 
 def check_ecu(readout: Readout, *, release: Json, ticket: Json) -> None:
@@ -540,14 +545,14 @@ def verify_flash(
             device_key=device_key,
             at=at,
         )
-        check_file(file, released)
+        image = check_file(file, released)
         check_ecu(readout, release=released, ticket=permit)
         check_identity(readout, permit["identity"], must_report=True)
         if not has_way_back:
             raise Refused("stock_backup_required", "save the stock image first, or accept that there is none")
     except Refused as refusal:
         return Verdict(refusal.code, refusal.why, seen_status_version=seen_status_version)
-    return Verdict("ok", seen_status_version=seen_status_version)
+    return Verdict("ok", seen_status_version=seen_status_version, image=image, release=released, ticket=permit)
 
 
 def verify_restore(
@@ -584,7 +589,7 @@ def verify_restore(
         check_identity(replace(readout, stock_image_sha256=None), ticket["identity"], must_report=False)
     except Refused as refusal:
         return Verdict(refusal.code, refusal.why, warnings)
-    return Verdict("ok", warnings=warnings)
+    return Verdict("ok", warnings=warnings, image=image, ticket=ticket)
 
 
 # Vectors and the command line
