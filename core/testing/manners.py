@@ -21,6 +21,8 @@ from core.endpoints import Endpoint
 from core.models import IdempotencyRecord
 from core.parsers import MAX_BODY_BYTES
 from core.permissions import Public
+from core.problems import problem_type
+from core.schema import codes_of
 from core.testing.matrix import (
     OTHERS,
     Call,
@@ -37,6 +39,7 @@ from core.testing.matrix import (
     summary,
     traced,
     undone,
+    usual_role,
 )
 
 FORM = "application/x-www-form-urlencoded"
@@ -122,14 +125,14 @@ def signs_in(endpoint: Endpoint) -> bool:
 
 
 @contextmanager
-def nothing_written() -> Iterator[None]:
-    """Bad input changes nothing, but for the counters of limits and the session's last sign of life."""
+def nothing_written(*, but: tuple[str, ...] = ()) -> Iterator[None]:
+    """Bad input changes nothing, but for the counters of limits, the session's last sign of life and the tables named."""
     with traced() as statements:
         yield
     for sql in statements:
         words = sql.lstrip().split(None, 3)
         if words and words[0] in {"INSERT", "UPDATE", "DELETE"}:
-            assert any(table in sql for table in COUNTED), sql
+            assert any(table in sql for table in (*COUNTED, *but)), sql
 
 
 def mangled(call: Call, **member: Any) -> Call:
@@ -513,6 +516,19 @@ def if_match(probe: Probe) -> None:
         if probe.endpoint.response is not None:
             assert fresh.json()["revision"] == current + 1
             assert_problem(probe.send(caller, call, HTTP_IF_MATCH=f'"{current}"'), 412, "stale_revision")
+
+
+def check_refusal(endpoint: Endpoint, code: str, recipe: Recipe, world: World) -> None:
+    """A refusal of its own: the recipe makes the state in which the call meets it, and the call changes nothing."""
+    assert code in codes_of(endpoint), f"{endpoint.name} does not declare {code}: there is nothing to show"
+    role = usual_role(endpoint)
+    caller = world.caller(role)
+    with undone():
+        call = recipe(world.kit(role), world)
+        ready(endpoint, caller)
+        with call.meanwhile(), nothing_written(but=call.leaves):
+            answer = send(caller, endpoint, call)
+        assert_problem(answer, problem_type(code).status, code)
 
 
 def run_harmless(probe: Probe) -> int:

@@ -10,7 +10,7 @@ import re
 import urllib.parse
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -57,7 +57,8 @@ class Call:
     `refs` name what points at an own thing: `/vehicle`, `/files/0/upload_id` in the body, `?vehicle` in the query;
     another's is answered there like a missing one. `open_refs` name the ids that anybody may send, or that the client makes.
     `shared`: the path's object is everybody's, though the row has a scope. `refused` is what comes instead of success for
-    this owner, `missing` when the path's object is missing (404 else).
+    this owner, `missing` when the path's object is missing (404 else). Of a refusal: `leaves` names the tables in which it
+    notes that it happened, `meanwhile` is what goes on during the call.
     """
 
     path: Mapping[str, Any] = field(default_factory=dict)
@@ -70,6 +71,8 @@ class Call:
     refused: tuple[int, str] | None = None
     missing: int = 404
     key: bool = True  # an Idempotency-Key goes with it where one is required
+    leaves: tuple[str, ...] = ()
+    meanwhile: Callable[[], AbstractContextManager] = nullcontext
 
 
 Recipe = Callable[[Any, Any], Call]

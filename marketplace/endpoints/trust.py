@@ -3,10 +3,12 @@ from core.permissions import Authenticated, AuthenticatedEvenIfBlocked, Public
 from marketplace.serializers import trust as shapes
 from marketplace.views import trust as views
 
-REFUSALS = (
-    "purchase_not_paid", "license_revoked", "license_suspended", "version_recalled", "version_on_hold", "fitment_mismatch",
+# A grant is of a paid purchase, and stays one: what was paid is refunded, disputed or charged back, never unpaid again.
+AGAIN = (
+    "license_revoked", "license_suspended", "version_recalled", "version_on_hold", "fitment_mismatch",
     "vehicle_mismatch", "integrity_error", "app_version_blocked", "grant_refused",
 )  # fmt: skip
+REFUSALS = ("purchase_not_paid", *AGAIN)
 
 ENDPOINTS: list[Endpoint] = [
     Endpoint(
@@ -20,7 +22,7 @@ ENDPOINTS: list[Endpoint] = [
     ),
     Endpoint(
         "POST", "marketplace/downloads/<uuid:download>/link/", views.DownloadLinkView, "renew_download_link", "Get a fresh link",
-        access=Authenticated, scope="buyer", response=shapes.GrantOutput, problems=REFUSALS, limit="grants_account",
+        access=Authenticated, scope="buyer", response=shapes.GrantOutput, problems=AGAIN, limit="grants_account",
         audit="download.link_renewed",
     ),
     Endpoint(

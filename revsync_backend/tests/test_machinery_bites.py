@@ -18,10 +18,12 @@ from core import idempotency
 from core.endpoints import Endpoint, urlpatterns_of
 from core.exceptions import NotFound, PermissionRefused
 from core.permissions import ActiveTuner, AdminOnly, Authenticated, Public
+from core.schema import codes_of
 from core.serializers import Input, PageQuery
-from core.testing import lists, manners, matrix
+from core.testing import answers, lists, manners, matrix
 from core.testing.matrix import Call
 from core.views import ApiView
+from garage.exceptions import VinInGarage
 from garage.models import Vehicle
 from garage.tests.factories import VehicleFactory
 from garage.views import NEWEST
@@ -158,6 +160,12 @@ class Caches(ApiView):
 
     def get(self, request):
         return Response({}, headers={"Cache-Control": "public, max-age=30"})
+
+
+class RefusesAfterWriting(ApiView):
+    def get(self, request, vehicle):
+        Vehicle.objects.filter(pk=vehicle).update(nickname="Changed")
+        raise VinInGarage
 
 
 class SetsACookie(Sound):
@@ -376,6 +384,44 @@ class TestManners:
     def test_a_private_answer_that_may_be_kept_is_caught(self, world):
         with caught():
             run("success", row(Caches, route="mutants/"), world, plain)
+
+
+class TestRefusals:
+    def refuse(self, view, world, code="vin_in_garage", **options):
+        endpoint = row(view, problems=("vin_in_garage",), **options)
+        with served(endpoint):
+            manners.check_refusal(endpoint, code, own_vehicle, world)
+
+    def test_a_refusal_that_does_not_come_is_caught(self, world):
+        with caught("200"):
+            self.refuse(Sound, world)
+
+    def test_a_code_that_is_not_declared_is_caught(self, world):
+        with caught("does not declare garage_full"):
+            self.refuse(Sound, world, code="garage_full")
+
+    def test_a_refusal_that_changed_something_is_caught(self, world):
+        with caught("UPDATE"):
+            self.refuse(RefusesAfterWriting, world)
+
+    def test_a_declared_code_that_nothing_answered_is_told(self):
+        every = {(endpoint.name, code) for endpoint in all_endpoints() for code in codes_of(endpoint)} - answers.FORGIVEN.keys()
+
+        assert answers.differences(every) == ({}, {})
+        assert answers.differences(every - {("change_review", "review_hidden")})[1] == {"change_review": ["review_hidden"]}
+        assert answers.differences(every | {("get_me", "review_hidden")})[0] == {"get_me": ["review_hidden"]}
+
+    @pytest.mark.parametrize(
+        ("arguments", "whole"),
+        [([], True), (["-m", "not long"], True), (["-m", "long"], False), (["-k", "vehicle"], False), (["core"], False)],
+    )
+    def test_only_a_whole_run_is_held_to_every_code(self, arguments, whole, pytestconfig):
+        from _pytest.config import get_config
+
+        config = get_config(arguments)
+        config.parse([*arguments, "-c", str(pytestconfig.inipath), "-p", "no:django"])
+
+        assert answers.is_whole(config) is whole
 
 
 class TestLists:

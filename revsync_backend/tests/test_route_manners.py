@@ -22,6 +22,7 @@ changing = [
     for endpoint in ENDPOINTS
     if check.applies(endpoint)
 ]
+REFUSALS = recipes.refusals()
 METHODS = {"GET", "POST", "PUT", "PATCH", "DELETE"}
 PATHS = sorted({endpoint.path for endpoint in ENDPOINTS})
 
@@ -43,6 +44,11 @@ def test_what_it_refuses(endpoint, world):
 @pytest.mark.parametrize(("endpoint", "check"), changing)
 def test_manners(endpoint, check, world):
     check.run(probe_of(endpoint, world))
+
+
+@pytest.mark.parametrize(("name", "code"), sorted(REFUSALS))
+def test_a_refusal_of_its_own(name, code, world):
+    manners.check_refusal(BY_NAME[name], code, REFUSALS[name, code], world)
 
 
 @pytest.mark.parametrize("path", PATHS)

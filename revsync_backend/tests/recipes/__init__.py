@@ -2,11 +2,15 @@
 
 A recipe gets the things of one person (`Kit`) and the `World`, makes ready what the call needs beyond them, and answers
 the `Call` that succeeds when this person sends it. Two more tables stand beside it: how a list is filled (`lists`) and
-how a refusal of its own is reached (`refusals`).
+how a refusal is reached that the app's own tests do not reach by a request (`refusal`): every declared code is, somewhere.
 
     @recipe("update_mod")
     def _(kit, world):
         return Call(path={"vehicle": kit.vehicle.pk, "mod": kit.mod.pk}, body={"notes": "With its own mapping."})
+
+    @refusal("change_review", "review_hidden")
+    def _(kit, world):
+        return Call(path={"review": TunerReviewFactory(buyer=kit.user, hidden=True).pk}, body={"rating": 5})
 """
 
 from collections.abc import Callable
@@ -34,7 +38,7 @@ def recipe(*names: str) -> Callable[[Recipe], Recipe]:
 
 
 def refusal(name: str, *codes: str) -> Callable[[Recipe], Recipe]:
-    """A call of an operation that is refused with this code."""
+    """How an operation comes to be refused with this code: makes that state and answers the call that meets it."""
 
     def note(function: Recipe) -> Recipe:
         for code in codes:
@@ -51,6 +55,12 @@ def load() -> dict[str, Recipe]:
     for module in MODULES:
         import_module(f"{__name__}.{module}")
     return RECIPES
+
+
+def refusals() -> dict[tuple[str, str], Recipe]:
+    """By operation and code: how a refusal is met that the app's own tests do not meet by a request."""
+    load()
+    return REFUSALS
 
 
 def plain(kit: Any, world: Any) -> Any:

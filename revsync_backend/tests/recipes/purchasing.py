@@ -3,13 +3,14 @@
 import json
 import time
 
+from core import clock
 from core.embedded.payments.events import signature_header
 from core.testing.matrix import Call
 from core.testing.payments import WEBHOOK_SECRET
 from garage.tests.factories import VehicleFactory
 from marketplace.tests.factories import LicenseFactory, PurchaseFactory
 from marketplace.tests.purchasing import wish
-from revsync_backend.tests.recipes import recipe
+from revsync_backend.tests.recipes import recipe, refusal
 
 
 @recipe("list_purchases")
@@ -51,3 +52,13 @@ def _(kit, world):
 @recipe("list_sales")
 def _(kit, world):
     return Call(open_refs=("?tune",))
+
+
+# Refusals
+
+
+@refusal("release_license", "license_release_too_soon")
+def _(kit, world):
+    bought = PurchaseFactory(buyer=kit.user, tune=world.free_tune, paid=True, with_license=False)
+    LicenseFactory(purchase=bought, bound=True, released_by_holder_at=clock.now())
+    return Call(path={"purchase": bought.pk}, body={"reason": "The ECU was replaced."})

@@ -2,9 +2,10 @@
 
 from core.testing.matrix import TUNER_ROLES, Call
 from core.uploads.tests.factories import UploadFactory
-from revsync_backend.tests.recipes import recipe
+from revsync_backend.tests.recipes import recipe, refusal
 from tuners.models import SuspensionAppeal
-from tuners.tests.factories import TunerApplicationFactory, TunerCertificationFactory
+from tuners.policies import MAX_CERTIFICATIONS
+from tuners.tests.factories import TunerApplicationFactory, TunerCertificationFactory, TunerReviewFactory
 
 APPLICATION = {
     "kind": "TUNER",
@@ -92,3 +93,61 @@ def _(kit, world):
 @recipe("get_tuner", "list_tuner_reviews", "list_tunes_of_tuner", "follow_tuner", "unfollow_tuner")
 def _(kit, world):
     return Call(path={"tuner": world.tuner.pk})
+
+
+# Refusals
+
+
+@refusal("start_tuner_application", "application_cooling_down")
+def _(kit, world):
+    TunerApplicationFactory(applicant=kit.user, rejected=True)
+    return Call(body=APPLICATION)
+
+
+@refusal("change_tuner_application", "not_found")
+def _(kit, world):
+    return Call(body={"experience": "Seven years."})
+
+
+@refusal("change_tuner_application", "application_not_editable")
+def _(kit, world):
+    TunerApplicationFactory(applicant=kit.user, submitted=True)
+    return Call(body={"experience": "Seven years."})
+
+
+@refusal("submit_tuner_application", "not_found")
+def _(kit, world):
+    return Call()
+
+
+@refusal("submit_tuner_application", "application_not_submittable")
+def _(kit, world):
+    TunerApplicationFactory(applicant=kit.user, submitted=True)
+    return Call()
+
+
+def _certification(kit):
+    upload = UploadFactory(owner_id=kit.user.pk, ready=True)
+    return Call(body={"upload_id": upload.pk, "type": "INSURANCE", "issuer": "Allianz", "expires_on": "2099-01-01"})
+
+
+@refusal("add_certification", "application_required")
+def _(kit, world):
+    return _certification(kit)
+
+
+@refusal("add_certification", "too_many_certifications")
+def _(kit, world):
+    TunerApplicationFactory(applicant=kit.user)
+    TunerCertificationFactory.create_batch(MAX_CERTIFICATIONS, owner=kit.user)
+    return _certification(kit)
+
+
+@refusal("remove_certification", "certification_in_use")
+def _(kit, world):
+    return Call(path={"certification": TunerCertificationFactory(owner=kit.user, accepted=True).pk})
+
+
+@refusal("change_review", "review_hidden")
+def _(kit, world):
+    return Call(path={"review": TunerReviewFactory(buyer=kit.user, hidden=True).pk}, body={"rating": 5})

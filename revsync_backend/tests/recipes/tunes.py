@@ -4,9 +4,10 @@ from core.testing.matrix import Call
 from core.uploads.tests.factories import UploadFactory
 from garage.tests.factories import CALIBRATION_ID, HARDWARE_NUMBER, IMAGE_SIZE_BYTES, VehicleModelFactory
 from marketplace.models import Tune
+from marketplace.policies.tunes import MAX_UNPUBLISHED_VERSIONS
 from marketplace.tests.factories import PurchaseFactory, TuneFactory, TuneVersionFactory, image_bytes
 from marketplace.tests.test_versions import ready_upload
-from revsync_backend.tests.recipes import recipe
+from revsync_backend.tests.recipes import recipe, refusal
 
 LISTING = {
     "title": "MT-09 Stage 1",
@@ -106,11 +107,15 @@ def _(kit, world):
     return Call(body={"upload_id": _file(kit).pk}, refs=("/upload_id",))
 
 
-@recipe("create_tune_version")
-def _(kit, world):
+def _new_version(kit, tune):
     file = {"upload_id": _file(kit).pk, "fitments": [FITMENT]}
     body = {"version": "9.0.0", "emissions_class": "CLOSED_COURSE_ONLY", "changelog": "More torque.", "files": [file]}
-    return Call(path={"tune": kit.tune.pk}, body=body, refs=("/files/0/upload_id",))
+    return Call(path={"tune": tune.pk}, body=body, refs=("/files/0/upload_id",))
+
+
+@recipe("create_tune_version")
+def _(kit, world):
+    return _new_version(kit, kit.tune)
 
 
 @recipe("get_tune_version")
@@ -146,3 +151,43 @@ def _(kit, world):
 @recipe("hold_tune_version")
 def _(kit, world):
     return Call(path={"version": _version(kit, published=True).pk}, body={"reason": "The idle hunts."})
+
+
+# Refusals
+
+
+def _suspended(kit):
+    return TuneFactory(tuner=kit.profile, suspended=True)
+
+
+@refusal("delete_tune", "tune_suspended")
+@refusal("unarchive_tune", "tune_suspended")
+def _(kit, world):
+    return Call(path={"tune": _suspended(kit).pk})
+
+
+@refusal("unarchive_tune", "invalid_transition")
+def _(kit, world):
+    return Call(path={"tune": kit.tune.pk})
+
+
+@refusal("create_tune_version", "tune_suspended")
+def _(kit, world):
+    return _new_version(kit, _suspended(kit))
+
+
+@refusal("create_tune_version", "too_many_unpublished_versions")
+def _(kit, world):
+    tune = TuneFactory(tuner=kit.profile)
+    TuneVersionFactory.create_batch(MAX_UNPUBLISHED_VERSIONS, tune=tune, files=0)
+    return _new_version(kit, tune)
+
+
+@refusal("update_tune_version", "tune_suspended")
+def _(kit, world):
+    return Call(path={"version": TuneVersionFactory(tune=_suspended(kit), validated=True).pk}, body={"changelog": "More torque."})
+
+
+@refusal("submit_tune_version", "tune_suspended")
+def _(kit, world):
+    return Call(path={"version": TuneVersionFactory(tune=_suspended(kit), validated=True).pk})
