@@ -113,6 +113,15 @@ class Purchase(models.Model):
                 condition=~Q(status=PurchaseStatus.REFUNDED) | Q(refunded_minor=F("captured_minor")),
             ),
             models.CheckConstraint(
+                name="purchase_all_refunded_means_status",  # all the money back, and the tune still usable
+                condition=(
+                    Q(captured_minor=0)
+                    | Q(refunded_minor__lt=F("captured_minor"))
+                    | Q(status__in=[PurchaseStatus.REFUNDED, PurchaseStatus.CHARGED_BACK])
+                    | Q(status=PurchaseStatus.DISPUTED, disputed_from=PurchaseStatus.REFUNDED)
+                ),
+            ),
+            models.CheckConstraint(
                 name="purchase_disputed_iff_returns_somewhere",  # a dispute that is won goes back to what was before
                 condition=(
                     Q(status=PurchaseStatus.DISPUTED, disputed_from__in=[PurchaseStatus.PAID, PurchaseStatus.REFUNDED])
