@@ -5,8 +5,20 @@ which must start in a few milliseconds and must never hold the application: so n
 `garage.ecu_images.entry`, the application's door, which no other module of the package imports.
 """
 
-from garage.ecu_images.child import run_inspection
+from garage.ecu_images.child import run_inspection, run_xray
 from garage.ecu_images.inspection import compare_claims, decoded_image, inspect_bytes
 from garage.ecu_images.report import Detected, Finding, Image, Inspection
+from garage.ecu_images.xray import XRay
 
-__all__ = ["Detected", "Finding", "Image", "Inspection", "compare_claims", "decoded_image", "inspect_bytes", "run_inspection"]
+__all__ = [
+    "Detected",
+    "Finding",
+    "Image",
+    "Inspection",
+    "XRay",
+    "compare_claims",
+    "decoded_image",
+    "inspect_bytes",
+    "run_inspection",
+    "run_xray",
+]

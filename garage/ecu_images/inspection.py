@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Iterable
 
-from garage.ecu_images import identification, limits, records, sniffing, statistics
+from garage.ecu_images import identification, limits, records, sniffing, statistics, xray
 from garage.ecu_images.report import (
     BIN,
     ERROR,
@@ -16,6 +16,7 @@ from garage.ecu_images.report import (
     Image,
     Inspection,
 )
+from garage.ecu_images.xray import XRay
 
 GAP_BYTE = b"\xff"  # what erased flash memory reads
 
@@ -47,6 +48,32 @@ def decoded_image(data: bytes, *, name: str = "") -> tuple[int, bytes] | None:
     """(base address, image) of a file that decodes, else None. Gaps between records are filled as erased memory."""
     report, image = _decode(data, name=name)
     return None if image is None or report.image is None else (report.image.base, image)
+
+
+def xray_bytes(base: bytes, data: bytes) -> XRay | Finding:
+    """What a file's image changes in the image of another one; a warning that says why they can't be compared.
+
+    Both were inspected before, so records are read once here, not by two readers that must agree.
+    """
+    stock, image = _image_of(base), _image_of(data)
+    if stock is None or image is None:
+        what = "stock image" if stock is None else "image"
+        return Finding("not_compared", WARNING, f"The {what} can't be decoded, so nothing was compared.")
+    if len(stock) != len(image):
+        message = f"The stock image has {len(stock):,} bytes, this one {len(image):,}: they are of different ECUs."
+        return Finding("not_compared", WARNING, message)
+    return xray.compare(stock, image, base_sha256=hashlib.sha256(stock).hexdigest())
+
+
+def _image_of(data: bytes) -> bytes | None:
+    kind = sniffing.detect_format(data[: sniffing.HEAD_BYTES])
+    if kind == BIN:
+        return data if limits.MIN_IMAGE_BYTES <= len(data) <= limits.MAX_IMAGE_BYTES else None
+    scan = records.scan_intel_hex if kind == INTEL_HEX else records.scan_s_record
+    try:
+        return scan(data.removeprefix(sniffing.BYTE_ORDER_MARK)).image(GAP_BYTE)
+    except records.RecordRefused:
+        return None
 
 
 def compare_claims(

@@ -8,7 +8,7 @@ span, fragments and overlaps at the end. A decoder that is given a 512 MB gap al
 import io
 from binascii import Error as HexError
 from binascii import unhexlify
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from garage.ecu_images import limits
 from garage.ecu_images.report import ERROR, Finding
@@ -22,6 +22,14 @@ class Layout:
     end: int
     data_bytes: int
     fragments: int
+    pieces: tuple[tuple[int, bytes | bytearray], ...] = field(default=(), repr=False, compare=False)
+
+    def image(self, gap: bytes) -> bytes:
+        """The bytes as this scan read them, with `gap` between the pieces."""
+        image = bytearray(gap * self.span_bytes)
+        for start, data in self.pieces:
+            image[start - self.base : start - self.base + len(data)] = data
+        return bytes(image)
 
     @property
     def span_bytes(self) -> int:
@@ -41,14 +49,15 @@ class _Runs:
 
     def __init__(self) -> None:
         self.ranges: list[list[int]] = []
+        self.data: dict[int, bytearray] = {}  # by the number of its range
         self.data_bytes = 0
         self.lowest: int | None = None
         self.highest = 0
-        self._last: list[int] = [-1, -1]
+        self._last: list[int] = [-1, -1, -1]
 
-    def add(self, start: int, size: int, offset: int) -> None:
-        end = start + size
-        self.data_bytes += size
+    def add(self, start: int, data: bytes, offset: int) -> None:
+        end = start + len(data)
+        self.data_bytes += len(data)
         if start == self._last[1]:
             self._last[1] = end
         else:
@@ -56,8 +65,10 @@ class _Runs:
                 raise RecordRefused(
                     "too_many_fragments", f"The data is scattered over more than {limits.MAX_FRAGMENTS} separate pieces.", offset
                 )
-            self._last = [start, end]
+            self._last = [start, end, len(self.ranges)]
+            self.data[self._last[2]] = bytearray()
             self.ranges.append(self._last)
+        self.data[self._last[2]] += data
         if self.lowest is None or start < self.lowest:
             self.lowest = start
         self.highest = max(self.highest, end)
@@ -73,13 +84,14 @@ class _Runs:
             raise RecordRefused("no_data", "The file has no data record.")
         self.ranges.sort()
         fragments, reached = 0, None
-        for start, end in self.ranges:
+        for start, end, _ in self.ranges:
             if reached is not None and start < reached:
                 raise RecordRefused("records_overlap", f"Two records write the same address ({start:#x}), so the image is not certain.")
             if start != reached:
                 fragments += 1
             reached = end
-        return Layout(base=self.lowest, end=self.highest, data_bytes=self.data_bytes, fragments=fragments)
+        pieces = tuple((start, self.data[number]) for start, _, number in self.ranges)
+        return Layout(base=self.lowest, end=self.highest, data_bytes=self.data_bytes, fragments=fragments, pieces=pieces)
 
 
 def _lines(text: bytes):
@@ -120,7 +132,7 @@ def scan_intel_hex(text: bytes) -> Layout:
         kind = value[3]
         if kind == 0:
             if value[0]:
-                runs.add(base + (value[1] << 8 | value[2]), value[0], offset)
+                runs.add(base + (value[1] << 8 | value[2]), value[4:-1], offset)
         elif kind == 1:
             if value[0]:
                 raise RecordRefused("record_malformed", "The end record carries data.", offset)
@@ -171,9 +183,8 @@ def scan_s_record(text: bytes) -> Layout:
         address = int.from_bytes(value[1 : 1 + width], "big")
         if kind in DATA_KINDS:
             records += 1
-            size = len(value) - width - 2
-            if size:
-                runs.add(address, size, offset)
+            if data := value[1 + width : -1]:
+                runs.add(address, data, offset)
         elif kind in COUNT_KINDS:
             if address != records & (0xFFFF if width == 2 else 0xFFFFFF):
                 raise RecordRefused("record_count", f"The file says that it has {address} data records, but has {records}.", offset)

@@ -15,6 +15,7 @@ __all__ = [
     "TuneSuspensionReason",
     "VersionStatus",
     "VersionTag",
+    "XRayBase",
 ]
 
 
@@ -109,6 +110,13 @@ class FindingSeverity(TextChoices):
     INFO = "info", "Information"
     WARNING = "warning", "Warning"
     ERROR = "error", "Error"
+
+
+class XRayBase(TextChoices):
+    """What an image was compared with."""
+
+    STOCK = "STOCK", "The stock image that its tuner named"
+    PREVIOUS = "PREVIOUS", "The version published before"
 
 
 class ReviewReason(TextChoices):

@@ -158,6 +158,7 @@ class TuneFile(models.Model):
     version = models.ForeignKey(TuneVersion, on_delete=models.CASCADE, related_name="files")
     position = models.PositiveSmallIntegerField(default=0)
     upload_id = models.UUIDField(null=True, blank=True, help_text="The upload it came by; core keeps those.")
+    stock_upload_id = models.UUIDField(null=True, blank=True, help_text="The upload of the stock image that it was made from.")
     name = models.CharField(max_length=200)
     size_bytes = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64)
