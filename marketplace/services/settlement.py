@@ -16,10 +16,9 @@ from django.db import transaction
 from core import audit
 from core.exceptions import ServiceUnavailable
 from core.models import AuditEvent
-from core.tasks import enqueue
 from marketplace import payments
-from marketplace.enums import PaymentAttemptState, PurchaseStatus, WebhookEventStatus
-from marketplace.exceptions import InvalidSignature, NotForSale, PaymentMismatch
+from marketplace.enums import PaymentAttemptState, PurchaseStatus
+from marketplace.exceptions import NotForSale, PaymentMismatch
 from marketplace.models import License, PaymentAttempt, Purchase, WebhookEvent
 from marketplace.models.purchasing import LIVE_ATTEMPT
 from marketplace.money import amount_text
@@ -158,6 +157,11 @@ def apply_intent(*, intent: Intent, at: datetime) -> Purchase:
         return _follow_cancellation(attempt=attempt, at=at)
     PaymentAttempt.objects.filter(pk=attempt.pk).update(checked_at=at, last_error_code=intent.last_error_code)
     return Purchase.objects.get(pk=attempt.purchase_id)
+
+
+def apply_payment_event(*, event: WebhookEvent, at: datetime) -> None:
+    """Follow the provider's truth about the payment that an event tells of. The inbox's handler of `payment_intent.*`."""
+    apply_intent(intent=payments.get_intent(event.intent_id), at=at)
 
 
 def _attempt_named_by(intent: Intent) -> PaymentAttempt:
@@ -389,69 +393,6 @@ def expire_purchases(*, at: datetime, limit: int = 200) -> int:
         except PaymentMismatch as mismatch:
             alarm(subject_id=purchase.pk, note=str(mismatch), at=at)
     return expired
-
-
-# The inbox
-
-
-def receive_event(*, payload: bytes, signature: str, at: datetime) -> bool:
-    """Take an event of the provider into the inbox with its task, in one transaction; whether it was new.
-
-    Idempotent by the provider's event id. Queues apply_payment_event. Raises: InvalidSignature.
-    """
-    try:
-        event = payments.read_event(payload, signature)
-    except payments.SignatureWrong as wrong:
-        raise InvalidSignature from wrong
-    with transaction.atomic():
-        row, is_new = WebhookEvent.objects.get_or_create(
-            provider=payments.PROVIDER,
-            event_id=event.id,
-            defaults={
-                "type": event.type,
-                "object_id": event.object_id,
-                "intent_id": event.intent_id,
-                "livemode": event.livemode,
-                "account": event.account,
-                "api_version": event.api_version,
-                "created_at_provider": event.created_at,
-                "received_at": at,
-            },
-        )
-        if is_new:
-            enqueue("marketplace.tasks.purchasing.apply_payment_event", event_id=row.pk)
-    return is_new
-
-
-def apply_event(*, event_id: UUID, at: datetime) -> WebhookEvent:
-    """Apply one event of the inbox: re-read its intent and follow the provider's truth. A repeat is a no-op.
-
-    Called by the worker. What can't be applied is PARKED with a note and an alarm. Raises: ServiceUnavailable.
-    """
-    event = WebhookEvent.objects.get(pk=event_id)
-    if event.status != WebhookEventStatus.RECEIVED:
-        return event
-    status, note = WebhookEventStatus.APPLIED, ""
-    if not event.type.startswith("payment_intent."):
-        status = WebhookEventStatus.IGNORED
-    elif event.livemode != payments.expects_livemode():
-        status, note = WebhookEventStatus.PARKED, "livemode is not ours"
-    else:
-        try:
-            with _provider_answers():
-                apply_intent(intent=payments.get_intent(event.intent_id), at=at)
-        except payments.UnknownToProvider:
-            status, note = WebhookEventStatus.PARKED, "the provider does not know this intent"
-        except PaymentMismatch as mismatch:
-            status, note = WebhookEventStatus.PARKED, str(mismatch)[:200]
-    with transaction.atomic():
-        changed = WebhookEvent.objects.filter(pk=event.pk, status=WebhookEventStatus.RECEIVED).update(
-            status=status, note=note, finished_at=at
-        )
-        if changed and status == WebhookEventStatus.PARKED:
-            alarm(subject_id=event.pk, note=note, at=at)
-    event.refresh_from_db()
-    return event
 
 
 def alarm(*, subject_id: UUID, note: str, at: datetime) -> None:

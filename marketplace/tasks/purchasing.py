@@ -6,13 +6,13 @@ from uuid import UUID
 from core import clock
 from core.schedule import every
 from core.tasks import task
-from marketplace.services import settlement
+from marketplace.services import settlement, webhooks
 
 
 @task(max_attempts=12)
 def apply_payment_event(event_id: str) -> None:
     """Apply one event of the inbox."""
-    settlement.apply_event(event_id=UUID(event_id), at=clock.now())
+    webhooks.apply_event(event_id=UUID(event_id), at=clock.now())
 
 
 @every(minutes=1, name="reconcile_recent_purchases")

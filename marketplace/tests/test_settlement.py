@@ -22,7 +22,7 @@ from marketplace import payments as gateway
 from marketplace.enums import PaymentAttemptState, PurchaseStatus, WebhookEventStatus
 from marketplace.exceptions import PaymentMismatch
 from marketplace.models import LedgerSet, License, PaymentAttempt, Purchase, WebhookEvent
-from marketplace.services import purchasing, settlement
+from marketplace.services import purchasing, settlement, webhooks
 from marketplace.tasks.purchasing import expire_purchases, reconcile_recent_purchases
 from marketplace.tests.factories import PaymentAttemptFactory, PurchaseFactory, TuneFactory
 from marketplace.tests.purchasing import WEBHOOK, buy, intent_of, rider_with_bike, send_event
@@ -318,7 +318,7 @@ class TestKilledBetweenTheSteps:
         with monkeypatch.context() as patch:
             patch.setattr(settlement, "book_sale", lambda **kwargs: (_ for _ in ()).throw(Killed()))
             with pytest.raises(Killed):
-                settlement.apply_event(event_id=WebhookEvent.objects.get().pk, at=clock.now())
+                webhooks.apply_event(event_id=WebhookEvent.objects.get().pk, at=clock.now())
         assert (status_of(body), License.objects.count()) == (PurchaseStatus.PENDING, 0)
 
         run_all()

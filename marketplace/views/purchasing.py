@@ -7,7 +7,7 @@ from core.views import ApiView
 from garage.sync import synced_until
 from marketplace.selectors import purchasing as reads
 from marketplace.serializers.purchasing import LicenseOutput
-from marketplace.services import licenses, purchasing, settlement
+from marketplace.services import licenses, purchasing, webhooks
 
 SUMMARY_DAYS = 30
 
@@ -103,7 +103,7 @@ class StripeWebhookView(ApiView):
 
     def post(self, request):
         """Take a signed event of the payment provider. A repeat is taken too, and changes nothing."""
-        settlement.receive_event(payload=request.body, signature=request.headers.get("Stripe-Signature", ""), at=self.at)
+        webhooks.receive_event(payload=request.body, signature=request.headers.get("Stripe-Signature", ""), at=self.at)
         return Response({"received": True})
 
 

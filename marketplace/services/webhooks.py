@@ -1,0 +1,118 @@
+"""The inbox of the payment provider: events are kept before they are acknowledged, and applied by the worker.
+
+`HANDLERS` says who applies what: a type of event → the dotted path of a service function
+
+    def apply_refund_event(*, event: WebhookEvent, at: datetime) -> None
+
+that reads the object (`event.object_id`, of the connected account `event.account`, of the payment `event.intent_id`)
+from the provider **again** and follows what it says: an event is a hint, it may be late, repeated, out of order or
+older than what we know. It runs outside any transaction, must be safe to repeat, and says by what it raises what
+becomes of the event: nothing → APPLIED; `PaymentMismatch` (not what was agreed, or nobody's) → PARKED with an alarm;
+`payments.UnknownToProvider` → PARKED; `payments.ProviderUnavailable` or `ServiceUnavailable` → tried again later;
+anything else → tried again with growing pauses, and PARKED after `ATTEMPTS`. Types without a handler are kept and IGNORED.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+from django.utils.module_loading import import_string
+
+from core.exceptions import ServiceUnavailable
+from core.tasks import enqueue
+from marketplace import payments
+from marketplace.enums import WebhookEventStatus
+from marketplace.exceptions import InvalidSignature, PaymentMismatch
+from marketplace.models import WebhookEvent
+from marketplace.services.settlement import alarm
+
+log = structlog.get_logger(__name__)
+
+APPLY = "marketplace.tasks.purchasing.apply_payment_event"
+
+
+@dataclass(frozen=True)
+class Handler:
+    """Who applies a type of event; `connected` when it comes from a tuner's account and not from the platform's own."""
+
+    path: str
+    connected: bool = False
+
+
+_PAYMENT = Handler("marketplace.services.settlement.apply_payment_event")
+
+HANDLERS: dict[str, Handler] = {
+    "payment_intent.created": _PAYMENT,
+    "payment_intent.requires_action": _PAYMENT,
+    "payment_intent.processing": _PAYMENT,
+    "payment_intent.payment_failed": _PAYMENT,
+    "payment_intent.succeeded": _PAYMENT,
+    "payment_intent.canceled": _PAYMENT,
+}
+
+
+def receive_event(*, payload: bytes, signature: str, at: datetime) -> bool:
+    """Take an event of the provider into the inbox with its task, in one transaction; whether it was new.
+
+    Idempotent by the provider's event id. Queues apply_payment_event. Raises: InvalidSignature.
+    """
+    try:
+        event = payments.read_event(payload, signature)
+    except payments.SignatureWrong as wrong:
+        raise InvalidSignature from wrong
+    with transaction.atomic():
+        row, is_new = WebhookEvent.objects.get_or_create(
+            provider=payments.PROVIDER,
+            event_id=event.id,
+            defaults={
+                "type": event.type,
+                "object_id": event.object_id,
+                "intent_id": event.intent_id,
+                "livemode": event.livemode,
+                "account": event.account,
+                "api_version": event.api_version,
+                "created_at_provider": event.created_at,
+                "received_at": at,
+            },
+        )
+        if is_new:
+            enqueue(APPLY, event_id=row.pk)
+    return is_new
+
+
+def apply_event(*, event_id: UUID, at: datetime) -> WebhookEvent:
+    """Apply one event of the inbox by its handler. A repeat is a no-op.
+
+    Called by the worker. What can't be applied is PARKED with a note; an alarm goes with what smells of fraud.
+    Raises: ServiceUnavailable.
+    """
+    event = WebhookEvent.objects.get(pk=event_id)
+    if event.status != WebhookEventStatus.RECEIVED:
+        return event
+    handler = HANDLERS.get(event.type)
+    status, note = WebhookEventStatus.APPLIED, ""
+    if event.livemode != payments.expects_livemode():
+        status, note = WebhookEventStatus.PARKED, "livemode is not ours"
+    elif handler is None:
+        status = WebhookEventStatus.IGNORED
+    elif bool(event.account) != handler.connected:
+        status, note = WebhookEventStatus.PARKED, f"account {event.account or 'missing'} is not whose events of this type are"
+    else:
+        try:
+            import_string(handler.path)(event=event, at=at)
+        except payments.ProviderUnavailable as trouble:
+            raise ServiceUnavailable("payments", retry_after_seconds=5) from trouble
+        except payments.UnknownToProvider:
+            status, note = WebhookEventStatus.PARKED, "the provider does not know it"
+        except PaymentMismatch as mismatch:
+            status, note = WebhookEventStatus.PARKED, str(mismatch)[:200]
+    with transaction.atomic():
+        changed = WebhookEvent.objects.filter(pk=event.pk, status=WebhookEventStatus.RECEIVED).update(
+            status=status, note=note, finished_at=at
+        )
+        if changed and status == WebhookEventStatus.PARKED:
+            alarm(subject_id=event.pk, note=note, at=at)
+    event.refresh_from_db()
+    return event
