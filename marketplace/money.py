@@ -1,5 +1,7 @@
 """Amounts as people read them. Computing is done in integers of the minor unit, everywhere."""
 
+from collections.abc import Sequence
+
 DECIMALS = dict.fromkeys(
     ["BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI", "VND", "VUV", "XAF", "XOF", "XPF"], 0
 ) | dict.fromkeys(["BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"], 3)  # ISO 4217; every other currency has two
@@ -19,3 +21,21 @@ def amount_text(amount_minor: int, currency: str) -> str:
     sign, amount_minor = ("-", -amount_minor) if amount_minor < 0 else ("", amount_minor)
     whole, part = divmod(amount_minor, 10**decimals)
     return f"{sign}{whole:,}{f'.{part:0{decimals}d}' if decimals else ''} {currency}"
+
+
+def divide(amount_minor: int, shares: Sequence[int]) -> list[int]:
+    """Divide an amount in proportion to whole shares, by largest remainders: the parts sum up to it exactly.
+
+    Each part is its exact quotient rounded up or down, so an amount up to the sum of the shares takes from none more than it
+    is, and all of it takes each whole. Of equal remainders the earlier one is rounded up. Raises: ValueError for a negative
+    amount or share, or shares that sum to nothing.
+    """
+    total = sum(shares)
+    if amount_minor < 0 or min(shares, default=0) < 0 or total == 0:
+        raise ValueError(f"{amount_minor} can't be divided by {list(shares)}")
+    parts, remainders = zip(*(divmod(amount_minor * share, total) for share in shares), strict=True)
+    parts = list(parts)
+    largest_first = sorted(range(len(shares)), key=lambda place: (-remainders[place], place))
+    for place in largest_first[: amount_minor - sum(parts)]:
+        parts[place] += 1
+    return parts

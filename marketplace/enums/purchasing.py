@@ -51,13 +51,17 @@ class WebhookEventStatus(TextChoices):
 
 
 class LedgerAccount(TextChoices):
+    """Positive is what an account gained: money that we hold is negative, because somebody gave it; what we owe is positive."""
+
     BUYER_CLEARING = "BUYER_CLEARING", "Buyers: money received (negative) or given back"
+    BUYER_OWED = "BUYER_OWED", "Owed to buyers whose refund came back"
     TUNER = "TUNER", "Owed to the tuner"
     PLATFORM_FEE = "PLATFORM_FEE", "The platform's fee"
     TAX_PAYABLE = "TAX_PAYABLE", "Tax owed"
     PROVIDER_FEE = "PROVIDER_FEE", "The payment provider's fee"
     DISPUTES = "DISPUTES", "Held by banks in disputes"
     PAYOUTS = "PAYOUTS", "Paid out to tuners"
+    LOSSES = "LOSSES", "Borne by the platform: lost beyond the shares of a sale"
 
 
 class LedgerCause(TextChoices):
@@ -65,6 +69,7 @@ class LedgerCause(TextChoices):
     PROVIDER_FEE = "PROVIDER_FEE", "The provider took its fee"
     REFUND = "REFUND", "Money was given back"
     REFUND_FAILED = "REFUND_FAILED", "A refund came back: the buyer is owed"
+    OWED_PAID = "OWED_PAID", "What a buyer was owed was paid another way"
     DISPUTE_OPENED = "DISPUTE_OPENED", "A bank took the money back for now"
     DISPUTE_WON = "DISPUTE_WON", "A dispute was won"
     DISPUTE_LOST = "DISPUTE_LOST", "A dispute was lost"
