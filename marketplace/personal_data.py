@@ -224,6 +224,8 @@ PROVIDER = Provider(
         Excuse("marketplace.VersionStop", "*", "Why a version was stopped, for its riders; staff and tuners by opaque id."),
         Excuse("marketplace.StatusDocument", "*", "Which releases are stopped."),
         Excuse("marketplace.AppVersionBlock", "*", "Versions of the app."),
+        Excuse("marketplace.CounterFloor", "*", "From which release on a tune is still flashed; who decided stands in the audit log."),
+        Excuse("marketplace.RevokedKey", "*", "Ids of our own signing keys."),
         Excuse("marketplace.StoredFileCheck", "*", "Hashes of stored tune files."),
         Excuse("marketplace.Fitment", "*", "Ranges of vehicles that a file serves, nobody's own."),
     ),

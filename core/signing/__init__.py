@@ -4,12 +4,12 @@ What is in a release, a ticket, a status or a restore ticket is the business of 
 canonical, signed by the key of its role and by no other, and verifiable against the root.
 """
 
-from core.signing.envelopes import Envelope, keyid_of, payload_of, payload_sha256, verify
+from core.signing.envelopes import Envelope, keyid_of, payload_of, payload_sha256, verify, verify_by_any_root
 from core.signing.errors import RootMissing, SignatureRefused, SigningNotReady
 from core.signing.keyfiles import ensure_development_keys
 from core.signing.payloads import base_fields, encode_payload, utc_text
 from core.signing.roles import PayloadType, Role
-from core.signing.roots import RootDocument, current_root, environment_name, root_envelope
+from core.signing.roots import RootDocument, all_roots, current_root, environment_name, root_envelope
 from core.signing.service import sign
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "RootMissing",
     "SignatureRefused",
     "SigningNotReady",
+    "all_roots",
     "base_fields",
     "current_root",
     "encode_payload",
@@ -32,4 +33,5 @@ __all__ = [
     "sign",
     "utc_text",
     "verify",
+    "verify_by_any_root",
 ]

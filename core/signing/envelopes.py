@@ -3,6 +3,7 @@
 import base64
 import copy
 import hashlib
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from securesystemslib import dsse
@@ -12,7 +13,7 @@ from securesystemslib.signer import SSlibKey
 from core.signing.errors import SignatureRefused
 from core.signing.payloads import SCHEMA, decode_payload
 from core.signing.roles import PayloadType, Role, may_sign
-from core.signing.roots import RootDocument, current_root
+from core.signing.roots import RootDocument, all_roots, current_root
 
 Envelope = dict[str, Any]  # {"payloadType", "payload", "signatures": [{"keyid", "sig"}]}
 
@@ -32,16 +33,16 @@ def keyid_of(envelope: Envelope) -> str:
     return envelope["signatures"][0]["keyid"]
 
 
-def verify(envelope: Envelope, *, role: Role, root: RootDocument | None = None) -> dict[str, Any]:
+def verify(envelope: Envelope, *, role: Role, root: RootDocument | None = None, without: Collection[str] = ()) -> dict[str, Any]:
     """The payload, if enough distinct keys of `role` signed it, its type is one that this role signs, and it belongs to
-    the root's environment. Raises SignatureRefused."""
+    the root's environment. Keys whose ids are in `without` don't count. Raises SignatureRefused."""
     root = root or current_root()
     try:
         payload_type = envelope["payloadType"]
         if not may_sign(role, payload_type):
             raise SignatureRefused(f"the role {role} signs no {payload_type}")
         sealed = dsse.Envelope.from_dict(copy.deepcopy(envelope))  # from_dict empties its argument
-        keys = _distinct_keys(root, role)
+        keys = _distinct_keys(root, role, without)
         sealed.verify(list(keys.values()), root.threshold_of(role))
         payload = decode_payload(sealed.payload)
     except (KeyError, TypeError, ValueError, VerificationError) as error:
@@ -53,10 +54,24 @@ def verify(envelope: Envelope, *, role: Role, root: RootDocument | None = None) 
     return payload
 
 
-def _distinct_keys(root: RootDocument, role: Role) -> dict[bytes, SSlibKey]:
+def verify_by_any_root(envelope: Envelope, *, role: Role, without: Iterable[str] = ()) -> dict[str, Any]:
+    """The same by the first root of ours, the newest first, whose keys signed it: for what was signed before a rotation.
+    Never for what decides whether a phone may flash. Raises SignatureRefused, SigningNotReady."""
+    excluded, refusal = frozenset(without), SignatureRefused("there is no root")
+    for root in all_roots():
+        try:
+            return verify(envelope, role=role, root=root, without=excluded)
+        except SignatureRefused as reason:
+            refusal = reason
+    raise refusal
+
+
+def _distinct_keys(root: RootDocument, role: Role, without: Collection[str]) -> dict[bytes, SSlibKey]:
     """One key for each public value: two ids of one key are one signer."""
     keys: dict[bytes, SSlibKey] = {}
     for keyid in root.keyids_of(role):
+        if keyid in without:
+            continue
         public = root.public_key(keyid)
         keys.setdefault(public, SSlibKey(keyid, "ed25519", "ed25519", {"public": public.hex()}))
     return keys

@@ -71,6 +71,11 @@ def current_root() -> RootDocument:
     Development makes one, with its keys, on the first call. Raises SigningNotReady in production when there is none, or
     when it is a development root.
     """
+    return all_roots()[0]
+
+
+def all_roots() -> tuple[RootDocument, ...]:
+    """Every root document of this installation, the newest first. Raises as `current_root` does."""
     from core.signing.keyfiles import ensure_development_keys
 
     ensure_development_keys()
@@ -79,16 +84,20 @@ def current_root() -> RootDocument:
         stamp = directory.stat().st_mtime_ns  # a new root is a new file: the directory's time moves
     except FileNotFoundError:
         raise SigningNotReady(f"There is no root document in {directory}: production brings its own root and keys, made offline.") from None
-    root = _newest_root(str(directory), stamp)
-    if settings.IS_PRODUCTION and root.env != PRODUCTION:
+    roots = _read_roots(str(directory), stamp)
+    if settings.IS_PRODUCTION and roots[0].env != PRODUCTION:
         raise SigningNotReady("The root document is one of development. Production needs its own keys and root.")
-    return root
+    return roots
 
 
 @lru_cache(maxsize=4)
-def _newest_root(directory: str, _stamp: int) -> RootDocument:
-    numbers = [int(path.stem) for path in Path(directory).glob("*.json") if path.stem.isdigit()]
+def _read_roots(directory: str, _stamp: int) -> tuple[RootDocument, ...]:
+    numbers = sorted((int(path.stem) for path in Path(directory).glob("*.json") if path.stem.isdigit()), reverse=True)
     if not numbers:
         raise SigningNotReady(f"There is no root document in {directory}.")
-    envelope = json.loads((Path(directory) / f"{max(numbers)}.json").read_bytes())
+    return tuple(_read_root(Path(directory) / f"{number}.json") for number in numbers)
+
+
+def _read_root(path: Path) -> RootDocument:
+    envelope = json.loads(path.read_bytes())
     return RootDocument(decode_payload(base64.b64decode(envelope["payload"])))

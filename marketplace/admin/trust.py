@@ -10,11 +10,13 @@ from core.admin_site import site
 from marketplace.enums import DownloadOutcome, FlashOutcome
 from marketplace.models import (
     AppVersionBlock,
+    CounterFloor,
     Download,
     Flash,
     FlashTicket,
     GrantedPurchase,
     Release,
+    RevokedKey,
     StatusDocument,
     StopAcknowledgement,
     StoredFileCheck,
@@ -186,6 +188,22 @@ class StopAcknowledgementAdmin(ReadOnlyAdmin):
     @admin.display(description="Person")
     def person(self, row: StopAcknowledgement) -> Any:
         return link_to(row.user, row.user.display_name)
+
+
+@admin.register(CounterFloor, site=site)
+class CounterFloorAdmin(ReadOnlyAdmin):
+    icon, rank = "vertical_align_bottom", 122
+    list_display = ("tune_id", "least_counter", "since")
+    search_fields = ("tune_id",)
+    ordering = ("-since", "-pk")
+
+
+@admin.register(RevokedKey, site=site)
+class RevokedKeyAdmin(ReadOnlyAdmin):
+    icon, rank = "key_off", 124
+    list_display = ("keyid", "role", "revoked_at", "reason")
+    search_fields = ("keyid", "role", "reason")
+    ordering = ("-revoked_at", "-pk")
 
 
 @admin.register(AppVersionBlock, site=site)

@@ -161,11 +161,24 @@ class TuneVersionAdmin(ReadOnlyAdmin):
             act=lambda row, *, actor, reason, at, severity, replacement: stops.recall_version(
                 actor=actor, version_id=row.pk, severity=severity, reason=reason, replacement_id=replacement, at=at
             ),
-            applies=lambda row: row.status in (VersionStatus.PUBLISHED, VersionStatus.ON_HOLD),
+            applies=lambda row: row.status in stops.STOPPABLE,
             fields=_recall_fields,
             reason_help=RIDERS_READ,
             danger=True,
             done="Recalled.",
+        ),
+        Decision(
+            name="floor",
+            label="Flash nothing older",
+            explanation="Recalls every older version of the tune, for good: phones refuse what is below this one, wherever it was kept.",
+            act=lambda row, *, actor, reason, at, severity: stops.raise_counter_floor(
+                actor=actor, version_id=row.pk, severity=severity, reason=reason, at=at
+            ),
+            applies=lambda row: row.status == VersionStatus.PUBLISHED and (row.release_counter or 0) > 1,
+            fields={"severity": chosen_from(StopSeverity.choices)},
+            reason_help=RIDERS_READ,
+            danger=True,
+            done="Older versions are not flashed any more.",
         ),
         Decision(
             name="propose-unrecall",

@@ -3,6 +3,7 @@ from core.exceptions import DomainError, InvalidTransition, NotFound
 __all__ = [
     "AppVersionBlocked",
     "DownloadNotFound",
+    "FloorNotHigher",
     "GrantRefused",
     "IntegrityError",
     "LicenseRevoked",
@@ -91,6 +92,13 @@ class SecondPersonRequired(DomainError):
     """A recall is lifted by two people; the member `possible_at` says when one may, if there is only one."""
 
     message = "Another admin has to confirm that this recall is lifted."
+
+
+class FloorNotHigher(InvalidTransition):
+    """The code stays `invalid_transition`."""
+
+    code = "invalid_transition"
+    message = "No release of this tune is below that version, or its floor is there already."
 
 
 class StatusDiverged(Exception):

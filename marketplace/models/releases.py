@@ -5,7 +5,16 @@ from django.db.models import F, Q
 from core.ids import new_id
 from marketplace.enums import ReleaseChannel, StopKind, StopSeverity, StopSource
 
-__all__ = ["AppVersionBlock", "Release", "StatusDocument", "StopAcknowledgement", "StoredFileCheck", "VersionStop"]
+__all__ = [
+    "AppVersionBlock",
+    "CounterFloor",
+    "Release",
+    "RevokedKey",
+    "StatusDocument",
+    "StopAcknowledgement",
+    "StoredFileCheck",
+    "VersionStop",
+]
 
 SHA256 = r"^[0-9a-f]{64}$"
 
@@ -185,6 +194,46 @@ class AppVersionBlock(models.Model):
 
     def __str__(self) -> str:
         return self.app_version
+
+
+class CounterFloor(models.Model):
+    """The least release counter of a tune that phones still flash; the highest of a tune's rows counts.
+
+    Made by staff, together with the recalls of the older versions. Append-only: a floor never sinks. It names its tune by
+    id alone, for it outlives the tune: a file that somebody kept must stay refused.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tune_id = models.UUIDField()
+    least_counter = models.PositiveIntegerField()
+    since = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="counter_floor_once", fields=["tune_id", "least_counter"]),
+            models.CheckConstraint(name="counter_floor_is_a_counter", condition=Q(least_counter__gte=2)),  # below 1 is nothing
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tune_id} from {self.least_counter}"
+
+
+class RevokedKey(models.Model):
+    """The id of a signing key that was stolen or lost: phones count its signatures no more. Append-only."""
+
+    keyid = models.CharField(max_length=64, primary_key=True)
+    role = models.CharField(max_length=12)
+    reason = models.CharField(max_length=2000)
+    revoked_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="revoked_key_is_a_keyid", condition=Q(keyid__regex=SHA256)),
+            models.CheckConstraint(name="revoked_key_has_reason", condition=~Q(reason="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.keyid
 
 
 class StoredFileCheck(models.Model):

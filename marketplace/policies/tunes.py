@@ -33,7 +33,7 @@ TRANSITIONS: dict[str, frozenset[str]] = {
     VersionStatus.PUBLISHED: frozenset({VersionStatus.ON_HOLD, VersionStatus.RECALLED, VersionStatus.WITHDRAWN}),
     VersionStatus.ON_HOLD: frozenset({VersionStatus.PUBLISHED, VersionStatus.RECALLED}),
     VersionStatus.RECALLED: frozenset({VersionStatus.PUBLISHED}),
-    VersionStatus.WITHDRAWN: frozenset(),
+    VersionStatus.WITHDRAWN: frozenset({VersionStatus.RECALLED}),  # its owners keep it: what is dangerous must stop for them too
 }
 
 

@@ -1,22 +1,26 @@
 """The status document: which releases are stopped, signed, its version only ever rising, with a copy in storage.
 
 A database that was restored must not make the phones forget a stop. So each new document is built upon the newest of
-our own and storage's: its version is above both, and a stop that one of them had vanishes only with a signed lifting.
+our own and storage's, both as they were signed: its version is above both, a stop that one of them had vanishes only with
+a signed lifting, a counter floor never sinks, and a revoked key id stays.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Max
 
 from core import signing, storage
 from core.exceptions import ServiceUnavailable
+from marketplace.enums import StopKind
 from marketplace.exceptions import StatusDiverged
-from marketplace.models import AppVersionBlock, StatusDocument, VersionStop
+from marketplace.models import AppVersionBlock, CounterFloor, RevokedKey, StatusDocument, VersionStop
 
 log = structlog.get_logger("marketplace.status")
 
@@ -41,11 +45,10 @@ def publish_status(*, at: datetime) -> StatusDocument:
     """
     for _ in range(ATTEMPTS):
         newest = find_newest_status()
-        copied_version, copied = _read_copy(newest, at=at)
-        stopped = _merge(_open_stops(), [*(newest.stopped if newest else ()), *copied])
-        floor = max(newest.version if newest else 0, copied_version)
-        version = max(int(at.timestamp()), floor + 1)
-        envelope = signing.sign(signing.Role.STATUS, signing.PayloadType.STATUS, _payload(version, stopped, at=at))
+        earlier = _earlier(newest, at=at)
+        version = max([int(at.timestamp()), *(document["version"] + 1 for document in earlier)])
+        payload = _payload(version, _said(earlier), at=at)
+        envelope = signing.sign(signing.Role.STATUS, signing.PayloadType.STATUS, payload)
         document = StatusDocument(
             version=version,
             previous_version=newest.version if newest else 0,
@@ -89,10 +92,8 @@ def find_divergence(*, at: datetime) -> str | None:
 
     Raises: ServiceUnavailable.
     """
-    newest = find_newest_status()
     try:
-        _, copied = _read_copy(newest, at=at)
-        _merge(_open_stops(), [*(newest.stopped if newest else ()), *copied])
+        _said(_earlier(find_newest_status(), at=at))
     except StatusDiverged as reason:
         return str(reason)
     return None
@@ -115,24 +116,63 @@ def _copy_key(version: int) -> str:
     return f"{COPY_PREFIX}{version:020d}.json"
 
 
-def _read_copy(newest: StatusDocument | None, *, at: datetime) -> tuple[int, list[dict[str, Any]]]:
-    """(version, stopped) of storage's newest copy; (0, []) when there is none yet."""
+@dataclass(frozen=True)
+class _Said:
+    """What the next document says beside its version and its times."""
+
+    stopped: list[dict[str, Any]]
+    counter_floors: dict[str, int]
+    revoked_keyids: list[str]
+
+
+def _said(earlier: Sequence[dict[str, Any]]) -> _Said:
+    """Our rows, merged with what the earlier documents said. Raises: StatusDiverged."""
+    floors = {str(tune): floor for tune, floor in CounterFloor.objects.values_list("tune_id").annotate(Max("least_counter"))}
+    for document in earlier:
+        for tune, floor in document["counter_floors"].items():
+            floors[tune] = max(floor, floors.get(tune, 0))
+    revoked = set(RevokedKey.objects.values_list("keyid", flat=True)).union(*(document["revoked_keyids"] for document in earlier))
+    stopped = _merge(_open_stops(), (entry for document in earlier for entry in document["stopped"]))
+    return _Said(stopped, floors, sorted(revoked))
+
+
+def _earlier(newest: StatusDocument | None, *, at: datetime) -> list[dict[str, Any]]:
+    """The payloads of our newest document and of storage's copies, by their signatures: a row that says something else than
+    its envelope is not believed. Raises: StatusDiverged, ServiceUnavailable."""
+    documents = []
+    if newest is not None:
+        documents.append(_opened(newest.envelope, version=newest.version, what="our own row"))
     try:
         keys = [key for key, _ in storage.list_keys(COPY_PREFIX)]
-        if not keys:
-            return 0, []
-        if newest is not None and max(keys) == _copy_key(newest.version):
-            return newest.version, []
-        envelope = json.loads(storage.read(max(keys), max_bytes=COPY_BYTES))
+        if keys:
+            copy = storage.read(max(keys), max_bytes=COPY_BYTES)
+            documents.append(_opened(copy, version=_version_of(max(keys)), what="storage's copy"))
     except (ServiceUnavailable, storage.ObjectMissing):
-        if newest is not None and newest.issued_at > at - TRUSTED_WITHOUT_STORAGE:
-            return newest.version, []
-        raise ServiceUnavailable("storage") from None
+        if newest is None or newest.issued_at <= at - TRUSTED_WITHOUT_STORAGE:
+            raise ServiceUnavailable("storage") from None
+    return documents
+
+
+def _opened(envelope: Any, *, version: int, what: str) -> dict[str, Any]:
+    """Signed by a status key of any root of ours that is not revoked: after a rotation the key before still counts here."""
     try:
-        payload = signing.verify(envelope, role=signing.Role.STATUS)
-    except signing.SignatureRefused as refusal:
-        raise StatusDiverged(f"storage's copy {max(keys)} is not ours: {refusal}") from refusal
-    return payload["version"], payload["stopped"]
+        if isinstance(envelope, bytes):
+            envelope = json.loads(envelope)
+        payload = _verified(envelope)
+    except (signing.SignatureRefused, ValueError) as refusal:
+        raise StatusDiverged(f"{what} {version} is not ours: {refusal}") from refusal
+    if payload["_type"] != signing.PayloadType.STATUS.document_type or payload["version"] != version:
+        raise StatusDiverged(f"{what} {version} is another document")
+    return payload
+
+
+def _verified(envelope: dict[str, Any]) -> dict[str, Any]:
+    revoked = RevokedKey.objects.values_list("keyid", flat=True)
+    return signing.verify_by_any_root(envelope, role=signing.Role.STATUS, without=revoked)
+
+
+def _version_of(key: str) -> int:
+    return int(key.removeprefix(COPY_PREFIX).removesuffix(".json"))
 
 
 def _open_stops() -> list[dict[str, Any]]:
@@ -161,40 +201,57 @@ def _open_stops() -> list[dict[str, Any]]:
 
 def _merge(ours: list[dict[str, Any]], earlier: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     """Our open stops, and every earlier one that we do not know of. Raises: StatusDiverged."""
-    present = {entry["id"] for entry in ours}
-    missing = {entry["id"]: entry for entry in earlier if entry["id"] not in present}
-    known = VersionStop.objects.in_bulk({entry["stop_id"] for entry in missing.values()})
-    carried = []
+    present = {entry["id"]: entry for entry in ours}
+    missing = {}
+    for entry in earlier:
+        here = present.get(entry["id"])
+        if here is None:
+            missing[entry["id"], entry["stop_id"]] = entry
+        elif here["stop_id"] == entry["stop_id"] and any(here[name] != entry[name] for name in ("sha256", "state", "severity")):
+            raise StatusDiverged(f"stop {entry['stop_id']} is not what was signed")
+    known = {str(stop.pk): stop for stop in VersionStop.objects.filter(pk__in={entry["stop_id"] for entry in missing.values()})}
+    carried = {}
     for entry in missing.values():
-        stop = next((row for key, row in known.items() if str(key) == entry["stop_id"]), None)
+        stop = known.get(entry["stop_id"])
         if stop is None:
             log.error("status_stop_unknown_here", stop=entry["stop_id"], file=entry["id"])
-            carried.append(entry)
-        elif not _is_lifted(stop):
+            carried[entry["id"]] = entry
+        elif not _is_lifted(stop, entry):
             raise StatusDiverged(f"stop {stop.pk} ended without a signed lifting")
-    return ours + carried
+    return ours + list(carried.values())
 
 
-def _is_lifted(stop: VersionStop) -> bool:
+def _is_lifted(stop: VersionStop, entry: dict[str, Any]) -> bool:
+    """Whether a lifting was signed since: for this stop, or for the recall that it became."""
     if stop.recalled_at is not None:  # its recall carries the lifting
-        recalls = VersionStop.objects.filter(version_id=stop.version_id, since__gte=stop.recalled_at).exclude(pk=stop.pk)
-        return any(_is_lifted(recall) for recall in recalls.exclude(lifted_at=None))
+        recalls = VersionStop.objects.filter(version_id=stop.version_id, kind=StopKind.RECALL).exclude(lift_envelope=None)
+        return any(_is_lifting(recall, entry) for recall in recalls)
+    return _is_lifting(stop, entry)
+
+
+def _is_lifting(stop: VersionStop, entry: dict[str, Any]) -> bool:
+    """Only what was signed counts: an older lifting of the same version lifts nothing that came after it."""
     if stop.lift_envelope is None:
         return False
     try:
-        payload = signing.verify(stop.lift_envelope, role=signing.Role.STATUS)
+        payload = _verified(stop.lift_envelope)
     except signing.SignatureRefused:
         return False
-    return payload["_type"] == signing.PayloadType.STOP_LIFT.document_type and payload["stop_id"] == str(stop.pk)
+    return (
+        payload["_type"] == signing.PayloadType.STOP_LIFT.document_type
+        and payload["stop_id"] == str(stop.pk)
+        and payload["tune_version_id"] == entry["tune_version_id"]
+        and payload["issued_at"] >= entry["since"]
+    )
 
 
-def _payload(version: int, stopped: list[dict[str, Any]], *, at: datetime) -> dict[str, Any]:
+def _payload(version: int, said: _Said, *, at: datetime) -> dict[str, Any]:
     return {
         **signing.base_fields(signing.PayloadType.STATUS, env=signing.environment_name(), issued_at=at, expires_at=at + LIFETIME),
         "version": version,
-        "stopped": stopped,
-        "counter_floors": {},
+        "stopped": said.stopped,
+        "counter_floors": said.counter_floors,
         "min_app": settings.MINIMUM_APP_VERSION,
         "blocked_app_versions": sorted(AppVersionBlock.objects.values_list("app_version", flat=True)),
-        "revoked_keyids": [],
+        "revoked_keyids": said.revoked_keyids,
     }

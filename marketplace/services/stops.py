@@ -9,14 +9,21 @@ from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, Max, OuterRef
 
 from core import audit, signing
 from core.exceptions import InvalidInput
 from core.tasks import enqueue
 from marketplace.enums import StopKind, StopSeverity, StopSource, VersionStatus
-from marketplace.exceptions import SecondPersonRequired, StopNotFound, StopNotOpen, VersionNotFound
-from marketplace.models import Download, Flash, StopAcknowledgement, TuneVersion, VersionStop
+from marketplace.exceptions import (
+    FloorNotHigher,
+    SecondPersonRequired,
+    StopNotFound,
+    StopNotOpen,
+    VersionIllegalMove,
+    VersionNotFound,
+)
+from marketplace.models import CounterFloor, Download, Flash, StopAcknowledgement, TuneVersion, VersionStop
 from marketplace.policies import trust as policies
 from marketplace.policies import tunes as tune_policies
 from marketplace.services.versions import lock_own_version, lock_version
@@ -25,6 +32,7 @@ from users.models import User
 from users.services import notify
 
 SINGLE_OPERATOR_DELAY = timedelta(hours=24)
+STOPPABLE = (VersionStatus.PUBLISHED, VersionStatus.ON_HOLD, VersionStatus.WITHDRAWN)  # what owners get, or might again
 WORDS = {
     StopKind.HOLD: ("on hold", "was put on hold"),
     StopKind.RECALL: ("recalled", "was recalled"),
@@ -91,6 +99,52 @@ def recall_version(
             replacement_id=replacement_id,
             at=at,
         )
+
+
+def raise_counter_floor(*, actor: User, version_id: UUID, severity: str, reason: str, at: datetime) -> CounterFloor:
+    """From now on no release of the tune that is older than this published version is flashed, wherever somebody kept it.
+
+    Called by staff. For good: a floor never sinks, so what is below it can't be un-recalled. Every older version that
+    owners still get is recalled with this one as its replacement, so that the server says the same as the phones. Locks
+    the tune, then its versions. Queues the status document and the notices.
+
+    Raises: VersionNotFound, PermissionRefused, VersionIllegalMove (it is not published), FloorNotHigher.
+    """
+    with transaction.atomic():
+        version = _lock(version_id)
+        policies.ensure_is_staff(actor)
+        if version.status != VersionStatus.PUBLISHED or version.release_counter is None:
+            raise VersionIllegalMove(state=version.status)
+        if version.release_counter <= max(1, _floor_of(version.tune_id)):
+            raise FloorNotHigher
+        floor = CounterFloor.objects.create(tune_id=version.tune_id, least_counter=version.release_counter, since=at)
+        older = TuneVersion.objects.select_for_update(no_key=True).filter(
+            tune_id=version.tune_id, release_counter__lt=version.release_counter, status__in=STOPPABLE
+        )
+        for each in older.order_by("release_counter"):
+            each.tune = version.tune
+            VersionStop.objects.filter(version=each, lifted_at=None, recalled_at=None).update(recalled_at=at)
+            _stop(
+                each,
+                kind=StopKind.RECALL,
+                source=StopSource.STAFF,
+                actor=actor,
+                severity=severity,
+                reason=reason,
+                replacement_id=version.pk,
+                at=at,
+            )
+        audit.record(
+            act="tune.floor_raised",
+            actor_id=actor.pk,
+            subject_id=version.tune_id,
+            at=at,
+            reason=reason,
+            version_id=version.pk,
+            least_counter=version.release_counter,
+        )
+        enqueue("marketplace.tasks.trust.publish_status", priority=90)
+    return floor
 
 
 def release_hold(*, actor: User, version_id: UUID, reason: str, at: datetime) -> VersionStop:
@@ -214,7 +268,8 @@ def _stop(
 ) -> VersionStop:
     version.status = VersionStatus.RECALLED if kind == StopKind.RECALL else VersionStatus.ON_HOLD
     version.stopped_at, version.updated_at, version.revision = at, at, version.revision + 1
-    version.save(update_fields=["status", "stopped_at", "updated_at", "revision"])
+    version.withdrawn_at = None  # one that was withdrawn can still be recalled: its owners have it
+    version.save(update_fields=["status", "stopped_at", "withdrawn_at", "updated_at", "revision"])
     stop = VersionStop.objects.create(
         version=version,
         kind=kind,
@@ -234,6 +289,8 @@ def _lift(
     version: TuneVersion, stop: VersionStop, *, actor: User, reason: str, envelope: dict[str, Any], single_operator: bool, at: datetime
 ) -> None:
     tune_policies.ensure_may_move(version, VersionStatus.PUBLISHED)
+    if (version.release_counter or 0) < _floor_of(version.tune_id):
+        raise StopNotOpen("The version is below its tune's counter floor: phones refuse it for good.")
     version.status, version.stopped_at, version.updated_at = VersionStatus.PUBLISHED, None, at
     version.revision += 1
     version.save(update_fields=["status", "stopped_at", "updated_at", "revision"])
@@ -256,6 +313,10 @@ def _record(act: str, version: TuneVersion, stop: VersionStop, *, actor: User | 
         **facts,
     )
     enqueue("marketplace.tasks.trust.publish_status", priority=90)
+
+
+def _floor_of(tune_id: UUID) -> int:
+    return CounterFloor.objects.filter(tune_id=tune_id).aggregate(highest=Max("least_counter"))["highest"] or 0
 
 
 def _find_open(version_id: UUID, kind: StopKind) -> VersionStop:

@@ -1,12 +1,13 @@
 """Holds, recalls and the status document: at once, told to everybody, and never forgotten."""
 
+import contextlib
 import itertools
 import json
 from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError as DatabaseRefusal
-from django.db import transaction
+from django.db import connection, transaction
 
 from core import signing, storage
 from core.exceptions import InvalidInput, InvalidTransition, PermissionRefused, ServiceUnavailable
@@ -14,7 +15,7 @@ from core.testing.races import race
 from core.testing.tasks import run_all
 from marketplace import exceptions
 from marketplace.enums import StopKind, VersionStatus
-from marketplace.models import AppVersionBlock, StatusDocument, VersionStop
+from marketplace.models import AppVersionBlock, CounterFloor, RevokedKey, StatusDocument, VersionStop
 from marketplace.services import status, stops
 from marketplace.tests.factories import TuneVersionFactory, released_tune, released_version, ride_for
 from marketplace.tests.trust import read_document
@@ -311,15 +312,155 @@ class TestStatusDocument:
 
         assert StatusDocument.objects.count() == 2
 
+    def test_an_older_document_of_ours_put_back_by_hand_forgets_nothing(self, version, admin, at):
+        before = status.publish_status(at=at)
+        hold(version, admin, at)
+        newest = status.publish_status(at=at + timedelta(minutes=1))
+        with around_the_triggers():
+            VersionStop.objects.all().delete()
+            StatusDocument.objects.filter(pk=newest.pk).update(envelope=before.envelope, stopped=[])
+
+        with pytest.raises(exceptions.StatusDiverged, match="another document"):
+            status.publish_status(at=at + timedelta(minutes=2))
+
+    def test_the_column_beside_the_envelope_is_not_believed(self, version, admin, at):
+        hold(version, admin, at)
+        newest = status.publish_status(at=at)
+        with around_the_triggers():
+            VersionStop.objects.all().delete()
+            StatusDocument.objects.filter(pk=newest.pk).update(stopped=[])
+
+        assert [entry["state"] for entry in status.publish_status(at=at).stopped] == ["on_hold"]
+
+    @pytest.mark.parametrize("change", [{"kind": "on_hold"}, {"severity": "info"}])
+    def test_a_stop_that_was_made_milder_behind_our_back_stops_publishing(self, version, admin, at, change):
+        recall(version, admin, at)
+        status.publish_status(at=at)
+        with around_the_triggers():
+            VersionStop.objects.update(**change)
+
+        with pytest.raises(exceptions.StatusDiverged, match="not what was signed"):
+            status.publish_status(at=at)
+
+    def test_the_lifting_of_an_earlier_recall_lifts_no_later_one(self, version, admin, at):
+        recall(version, admin, at)
+        stops.propose_unrecall(actor=admin, version_id=version.pk, reason="Fine.", at=at)
+        stops.unrecall_version(actor=UserFactory(admin=True), version_id=version.pk, mfa_fresh=False, at=at)
+        hold(version, admin, at + timedelta(hours=1))
+        status.publish_status(at=at + timedelta(hours=1))
+        VersionStop.objects.filter(kind=StopKind.HOLD).update(recalled_at=at)  # it "became" the recall that was lifted
+
+        with pytest.raises(exceptions.StatusDiverged):
+            status.publish_status(at=at + timedelta(hours=1))
+
+    def test_copies_that_were_deleted_take_nothing_away(self, version, admin, at):
+        hold(version, admin, at)
+        first = status.publish_status(at=at)
+        for key, _ in list(storage.list_keys(status.COPY_PREFIX)):
+            storage.delete(key)
+
+        second = status.publish_status(at=at)
+
+        assert (second.version, second.stopped) == (first.version + 1, first.stopped)
+
     @staticmethod
     def restore_an_older_database(version):
         """As if the rows since then had never been: only here may a test go around the triggers."""
-        from django.db import connection
+        with around_the_triggers():
+            StatusDocument.objects.all().delete()
+            VersionStop.objects.all().delete()
+            CounterFloor.objects.all().delete()
+            RevokedKey.objects.all().delete()
 
-        with connection.cursor() as cursor:
-            cursor.execute("SET LOCAL session_replication_role = replica")
-            cursor.execute("DELETE FROM marketplace_statusdocument; DELETE FROM marketplace_versionstop")
-            cursor.execute("SET LOCAL session_replication_role = DEFAULT")
+
+class TestFloors:
+    @pytest.fixture
+    def newer(self, version):
+        return released_version(version.tune, version="2.0.0")
+
+    def test_everything_older_is_recalled_and_below_the_floor(self, version, newer, admin, at):
+        floor(newer, admin, at)
+
+        version.refresh_from_db()
+        payload = read_document(status.publish_status(at=at).envelope, "status")
+        assert version.status == VersionStatus.RECALLED
+        assert (version.stops.get().severity, version.stops.get().replacement) == ("restore_stock", newer)
+        assert payload["counter_floors"] == {str(version.tune_id): newer.release_counter}
+
+    @pytest.mark.parametrize("state", [{"status": "WITHDRAWN", "withdrawn_at": "at"}, {"status": "ON_HOLD", "stopped_at": "at"}])
+    def test_also_what_was_withdrawn_or_held(self, version, newer, admin, at, state):
+        if state["status"] == "ON_HOLD":
+            hold(version, admin, at)
+        else:
+            type(version).objects.filter(pk=version.pk).update(status="WITHDRAWN", withdrawn_at=at)
+
+        floor(newer, admin, at)
+
+        version.refresh_from_db()
+        assert (version.status, version.withdrawn_at) == (VersionStatus.RECALLED, None)
+        assert VersionStop.objects.get(lifted_at=None, recalled_at=None).kind == StopKind.RECALL
+
+    def test_what_is_below_is_never_lifted_again(self, version, newer, admin, at):
+        floor(newer, admin, at)
+        stops.propose_unrecall(actor=admin, version_id=version.pk, reason="It was fine.", at=at)
+
+        with pytest.raises(exceptions.StopNotOpen, match="below"):
+            stops.unrecall_version(actor=UserFactory(admin=True), version_id=version.pk, mfa_fresh=True, at=at)
+
+    def test_a_floor_neither_sinks_nor_stands_twice(self, version, newer, admin, at):
+        floor(newer, admin, at)
+        with pytest.raises(exceptions.FloorNotHigher):
+            floor(newer, admin, at)
+        with pytest.raises(exceptions.FloorNotHigher):
+            floor(released_tune().versions.get(), admin, at)
+        with pytest.raises(InvalidTransition):
+            floor(version, admin, at)  # recalled by now
+        with pytest.raises(DatabaseRefusal, match="append-only"), transaction.atomic():
+            CounterFloor.objects.all().delete()
+
+    def test_only_staff_set_one(self, newer, at):
+        with pytest.raises(PermissionRefused):
+            floor(newer, newer.tune.tuner.user, at)
+
+    def test_a_restored_database_does_not_lower_it(self, version, newer, admin, at):
+        floor(newer, admin, at)
+        lost = status.publish_status(at=at)
+        TestStatusDocument.restore_an_older_database(version)
+
+        payload = read_document(status.publish_status(at=at).envelope, "status")
+
+        assert payload["counter_floors"] == {str(version.tune_id): newer.release_counter}
+        assert payload["version"] == lost.version + 1
+
+    def test_it_is_published_at_once(self, newer, admin, at):
+        floor(newer, admin, at)
+
+        assert "marketplace.tasks.trust.publish_status" in run_all()
+        assert len(status.find_newest_status().stopped) == 1
+
+
+class TestRevokedKeys:
+    def test_a_revoked_key_is_named_for_ever_also_by_a_restored_database(self, version, at):
+        keyid = "ab" * 32
+        RevokedKey.objects.create(keyid=keyid, role="ticket", reason="A laptop was stolen.", revoked_at=at)
+
+        assert read_document(status.publish_status(at=at).envelope, "status")["revoked_keyids"] == [keyid]
+        TestStatusDocument.restore_an_older_database(version)
+        assert read_document(status.publish_status(at=at).envelope, "status")["revoked_keyids"] == [keyid]
+
+    def test_none_is_taken_back(self, at):
+        RevokedKey.objects.create(keyid="ab" * 32, role="ticket", reason="Stolen.", revoked_at=at)
+
+        with pytest.raises(DatabaseRefusal, match="append-only"), transaction.atomic():
+            RevokedKey.objects.all().delete()
+
+    def test_nothing_is_built_on_what_a_revoked_status_key_signed(self, at):
+        document = status.publish_status(at=at)
+        keyid = signing.keyid_of(document.envelope)
+        RevokedKey.objects.create(keyid=keyid, role="status", reason="Stolen.", revoked_at=at)
+
+        with pytest.raises(exceptions.StatusDiverged, match="not ours"):
+            status.publish_status(at=at)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -330,6 +471,21 @@ class TestRaces:
         rows = list(StatusDocument.objects.order_by("version").values_list("previous_version", "version"))
         assert len(rows) == 4
         assert all(after[0] == before[1] for before, after in itertools.pairwise(rows))
+
+    def test_control_without_the_chain_it_would_fork(self, at):
+        table, name = "ALTER TABLE marketplace_statusdocument", "marketplace_statusdocument_previous_version_key"
+        status.publish_status(at=at)
+        moments = iter([at + timedelta(minutes=1), at + timedelta(minutes=2)])  # two clocks: else the version itself is taken
+        with connection.cursor() as cursor:
+            cursor.execute(f"{table} DROP CONSTRAINT {name}")
+        try:
+            race(lambda: status.publish_status(at=next(moments)), meet_after="FROM \"marketplace_statusdocument\"", row_locks=False)
+            followed = list(StatusDocument.objects.values_list("previous_version", flat=True))
+            assert len(followed) > len(set(followed)), "both follow one document: a fork"
+        finally:
+            StatusDocument.objects.all().delete()
+            with connection.cursor() as cursor:
+                cursor.execute(f"{table} ADD CONSTRAINT {name} UNIQUE (previous_version)")
 
     def test_two_holds_at_once_are_one(self):
         version, admin = released_tune().versions.get(), UserFactory(admin=True)
@@ -344,6 +500,19 @@ class TestRaces:
 
         with pytest.raises(DatabaseRefusal, match="version_stop_one_open"):
             race(lambda: hold_as_seen(version, admin, at), row_locks=False)
+
+
+def floor(version, actor, at):
+    return stops.raise_counter_floor(actor=actor, version_id=version.pk, severity="restore_stock", reason="They brick it.", at=at)
+
+
+@contextlib.contextmanager
+def around_the_triggers():
+    """As somebody with the database's own password, or a restore: only here may a test do that."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")
+        yield
+        cursor.execute("SET LOCAL session_replication_role = DEFAULT")
 
 
 def hold_as_seen(version, admin, at):

@@ -24,7 +24,7 @@ from garage.tests.factories import (
     VehicleFactory,
     VehicleModFactory,
 )
-from marketplace.models import AppVersionBlock, LedgerSet, StoredFileCheck, WebhookEvent
+from marketplace.models import AppVersionBlock, CounterFloor, LedgerSet, RevokedKey, StoredFileCheck, WebhookEvent
 from marketplace.services import status, stops
 from marketplace.tests.factories import FavoriteFactory, PaymentAttemptFactory
 from marketplace.tests.factories.trust import ride_for
@@ -80,6 +80,8 @@ def world():
     stop = stops.hold_version(actor=UserFactory(admin=True, mfa=True), version_id=ride.version.pk, reason=HOSTILE, at=at)
     stops.acknowledge_stop(rider=ride.buyer, stop_id=stop.stops.get().pk, at=at)
     status.publish_status(at=at)
+    CounterFloor.objects.create(tune_id=ride.tune.pk, least_counter=2, since=at)
+    RevokedKey.objects.create(keyid="ab" * 32, role="ticket", reason=HOSTILE, revoked_at=at)
     AppVersionBlock.objects.create(app_version="1.2.3", reason=HOSTILE, blocked_at=at)
     StoredFileCheck.objects.get_or_create(storage_key="tunes/ab/cd", defaults={"etag": "e", "modified_at": at, "checked_at": at})
     WebhookEvent.objects.create(event_id="evt_1", type="payment_intent.succeeded", livemode=False, created_at_provider=at, received_at=at)

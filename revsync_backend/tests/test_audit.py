@@ -17,7 +17,7 @@ from core.testing.admin import admin_client, decide
 from core.testing.tasks import run_all
 from marketplace.services import stops
 from marketplace.tests.factories import TuneFactory, TuneVersionFactory
-from marketplace.tests.factories.trust import released_tune
+from marketplace.tests.factories.trust import released_tune, released_version
 from revsync_backend.tests import recipes
 from revsync_backend.urls import all_endpoints
 from tuners.tests.factories import (
@@ -69,7 +69,6 @@ NOT_AUDITED = {
     "add_favorite": "a mark of one's own",
     "remove_favorite": "a mark of one's own",
     "update_tune": "words; another price is recorded",
-    "inspect_upload": "a dry run",
     "update_tune_version": "a draft; its submission is recorded, and the files can't be changed",
 }
 
@@ -187,6 +186,10 @@ def _sold_version():
     return released_tune().versions.get()
 
 
+def _second_version():
+    return released_version(released_tune(), version="2.0.0")
+
+
 def _held():
     version = _sold_version()
     stops.hold_version(actor=UserFactory(admin=True, mfa=True), version_id=version.pk, reason="Surging.", at=clock.now())
@@ -236,6 +239,7 @@ DECISIONS = {
     ("marketplace.TuneVersion", "hold"): (_sold_version, "tune_version.held", {"severity": "stop_flash"}),
     ("marketplace.TuneVersion", "release"): (_held, "tune_version.hold_released", {}),
     ("marketplace.TuneVersion", "recall"): (_sold_version, "tune_version.recalled", {"severity": "stop_flash"}),
+    ("marketplace.TuneVersion", "floor"): (_second_version, "tune.floor_raised", {"severity": "restore_stock"}),
     ("marketplace.TuneVersion", "propose-unrecall"): (_recalled, "tune_version.unrecall_proposed", {}),
     ("marketplace.TuneVersion", "unrecall"): (_proposed, "tune_version.unrecalled", {}),
     ("marketplace.Tune", "suspend"): (lambda: TuneFactory(published=True), "tune.suspended", {"cause": "MISLEADING"}),
