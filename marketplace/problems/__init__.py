@@ -1,5 +1,5 @@
 """The HTTP side of every refusal of the marketplace."""
 
-from marketplace.problems import purchasing, trust, tunes
+from marketplace.problems import cases, purchasing, trust, tunes
 
-PROBLEMS = [*purchasing.PROBLEMS, *trust.PROBLEMS, *tunes.PROBLEMS]
+PROBLEMS = [*cases.PROBLEMS, *purchasing.PROBLEMS, *trust.PROBLEMS, *tunes.PROBLEMS]
