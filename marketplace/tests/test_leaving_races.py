@@ -11,10 +11,11 @@ from datetime import timedelta
 import pytest
 from django.db import IntegrityError, connection
 
-from core import clock
+from core import clock, idempotency
 from core.exceptions import DomainError
 from core.idempotency import Claim
 from core.meta import agreed_text
+from core.models import IdempotencyRecord
 from core.testing.http import client_for
 from core.testing.tasks import run_all
 from core.tokens import TokenInvalid, mint_refresh
@@ -24,11 +25,12 @@ from core.uploads.tests.factories import stored_upload
 from garage.models import Vehicle
 from garage.services import add_vehicle
 from garage.tests.factories import VehicleFactory
-from marketplace.models import Favorite, Purchase
+from marketplace.models import Favorite, Purchase, StopAcknowledgement
 from marketplace.services.buyer_reviews import review_tune
 from marketplace.services.favorites import add_favorite
 from marketplace.services.purchasing import Wish, begin_purchase
-from marketplace.tests.factories import PurchaseFactory, TuneFactory
+from marketplace.services.stops import acknowledge_stop, hold_version
+from marketplace.tests.factories import PurchaseFactory, TuneFactory, ride_for
 from tuners.models import TunerReview
 from users import services
 from users.exceptions import InvalidCredentials
@@ -201,6 +203,31 @@ def test_a_purchase(guarded):
 
     assert became == ("not_found" if guarded else "ok")
     assert Purchase.objects.filter(buyer=bike.owner).exists() is not guarded
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_a_claim_of_a_key(guarded):
+    """It would stand for a day, and the receipt says that nothing of the kind is left."""
+    user = UserFactory()
+
+    def claim() -> None:
+        idempotency.begin(actor_id=user.pk, operation="add_vehicle", key="k", fingerprint=b"f", at=clock.now())
+
+    assert while_deleting(user, claim, guarded=guarded) == ("account_is_deleted" if guarded else "ok")
+    assert IdempotencyRecord.objects.filter(actor_id=user.pk).exists() is not guarded
+
+
+@pytest.mark.parametrize("guarded", [True, False])
+def test_an_acknowledgement(guarded):
+    ride = ride_for()
+    ride.grant()
+    stop = hold_version(actor=UserFactory(admin=True), version_id=ride.version.pk, reason="It hunts.", at=clock.now()).stops.get()
+
+    def acknowledge() -> None:
+        acknowledge_stop(rider=ride.buyer, stop_id=stop.pk, at=clock.now())
+
+    assert while_deleting(ride.buyer, acknowledge, guarded=guarded) == ("account_is_deleted" if guarded else "ok")
+    assert StopAcknowledgement.objects.filter(user=ride.buyer).exists() is not guarded
 
 
 @pytest.mark.parametrize("guarded", [True, False])
