@@ -3,6 +3,7 @@
 import contextlib
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
 
 from django.db import connection
@@ -98,6 +99,59 @@ def in_between(
         raise bugs[0]
     assert interrupted, f"No statement has {after!r}: nothing happened in between."
     return outcomes[0]
+
+
+def overtake(act: Callable[[], object], other: Callable[[], object], *, after: str, row_locks: bool = True) -> tuple[str, str]:
+    """Start `other` when `act` has run its first statement that has `after` and not committed; the outcomes of both.
+
+    `act` goes on once `other` is through or waits for a lock of it: so `other` has read what was true before `act`, and
+    decides while `act` commits. `row_locks=False` cuts the locks out of both: the control.
+    """
+    outcomes: dict[str, list[str]] = {"act": [], "other": []}
+    bugs: list[BaseException] = []
+    threads: list[threading.Thread] = []
+    pids: list[int] = []
+
+    def locking(execute, sql, params, many, context):
+        return execute(sql if row_locks else ROW_LOCK.sub("", sql), params, many, context)
+
+    def follow() -> None:
+        connection.ensure_connection()
+        pids.append(connection.connection.get_backend_pid())
+        with connection.execute_wrapper(locking):
+            other()
+
+    def interrupt(execute, sql, params, many, context):
+        result = locking(execute, sql, params, many, context)
+        if after in sql and not threads:
+            threads.append(threading.Thread(target=_note, args=(follow, outcomes["other"], bugs)))
+            threads[0].start()
+            _await_end_or_lock(threads[0], pids)
+        return result
+
+    def interrupted_act() -> None:
+        with connection.execute_wrapper(interrupt):
+            act()
+
+    _run([lambda: _note(interrupted_act, outcomes["act"], bugs)])
+    assert threads or bugs, f"No statement has {after!r}: nothing happened meanwhile."
+    for thread in threads:
+        thread.join()
+    if bugs:
+        raise bugs[0]
+    return outcomes["act"][0], outcomes["other"][0]
+
+
+def _await_end_or_lock(thread: threading.Thread, pids: list[int]) -> None:
+    """Until the thread is through, or its backend waits for somebody's lock. Asks on the connection of the one who holds it."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while thread.is_alive() and time.monotonic() < deadline:
+        if pids:
+            with connection.cursor() as cursor:  # not the cursor that is in use
+                cursor.execute("SELECT cardinality(pg_blocking_pids(%s))", pids)
+                if cursor.fetchone()[0]:
+                    return
+        thread.join(0.02)
 
 
 def _note(act: Callable[[], object], outcomes: list[str], bugs: list[BaseException]) -> None:

@@ -5,12 +5,13 @@ from uuid import UUID
 
 from django.contrib import admin
 
-from core.admin_base import Panel, ReadOnlyAdmin, link_to, mark
+from core.admin_base import Decision, Panel, ReadOnlyAdmin, link_to, mark
 from core.admin_site import site
 from garage.models import Vehicle
 from marketplace.enums import LicenseState, PurchaseStatus, WebhookEventStatus
 from marketplace.models import LedgerEntry, LedgerSet, License, PaymentAttempt, Purchase, WebhookEvent
 from marketplace.money import amount_text
+from marketplace.services import licenses
 
 PURCHASE_KINDS = {
     PurchaseStatus.PAID: "good",
@@ -103,6 +104,28 @@ class LicenseAdmin(ReadOnlyAdmin):
     search_fields = ("purchase__number", "holder__email", "holder__display_name", "tune__title")
     ordering = ("-created_at", "-pk")
     concealed = ("vehicle_identity_hashes",)
+    decisions = (
+        Decision(
+            name="free",
+            label="Free it from its vehicle",
+            explanation="The rider may then flash another vehicle. For whom has spent the year's release and sold the bike, "
+            "or replaced its ECU.",
+            act=lambda row, *, actor, reason, at: licenses.free_license(actor=actor, license_id=row.pk, reason=reason, at=at),
+            applies=lambda row: licenses.standing_of(row) == LicenseState.BOUND,
+            done="Free for another vehicle.",
+        ),
+        Decision(
+            name="excuse-tickets",
+            label="Excuse unreported tickets",
+            explanation="After two flash tickets in a year of which nothing was heard none is given. Ask the rider what became of "
+            "them first: a flash that was never reported may be on a second vehicle.",
+            act=lambda row, *, actor, reason, at: licenses.excuse_unreported_tickets(
+                actor=actor, license_id=row.pk, reason=reason, at=at
+            ),
+            applies=lambda row: row.tickets.filter(expired_unreported_at__isnull=False).exists(),
+            done="Tickets are given again.",
+        ),
+    )
 
     @admin.display(description="State", ordering="state")
     def coloured_state(self, row: License) -> Any:

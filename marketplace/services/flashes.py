@@ -19,13 +19,16 @@ from core import audit
 from core.exceptions import IdTaken, InvalidInput
 from core.renderers import dumps
 from core.tasks import enqueue
-from garage.models import Vehicle
+from garage.enums import TransferState
+from garage.models import Vehicle, VehicleTransfer
 from garage.services.ecu import forget_installed_tune, record_installed_tune
-from marketplace.enums import FlashOutcome, LicenseState, ReleaseChannel
+from marketplace.enums import FlashOutcome, LicenseState, PurchaseStatus, ReleaseChannel, StopSource
 from marketplace.exceptions import TicketNotFound
-from marketplace.models import Flash, FlashTicket, License, Purchase, Tune, TuneVersion
+from marketplace.models import Flash, FlashTicket, License, Purchase, Tune, TuneVersion, VersionStop
 from marketplace.policies import trust as policies
+from marketplace.policies.purchasing import may_release_again
 from marketplace.selectors.purchasing import identity_hashes_of
+from marketplace.services.licenses import move_license, spend_release, standing_of
 from marketplace.services.stops import hold_version_by_system
 from users.enums import NoticeSeverity, NoticeType, Role
 from users.models import User
@@ -64,8 +67,8 @@ def report_flash(
 ) -> Reported:
     """Store one flash report and what follows from it for license, vehicle and statistics.
 
-    Called by the ticket's holder, also after the ticket ran out. Locks the license. Idempotent by the client-made `id`:
-    the same body again is answered. Queues marketplace.tasks.trust.judge_failures after a hard failure.
+    Called by the ticket's holder, also after the ticket ran out. Locks vehicle and license, as a transfer does. Idempotent by
+    the client-made `id`: the same body again is answered. Queues marketplace.tasks.trust.judge_failures after a hard failure.
 
     Raises: TicketNotFound (missing, or foreign), IdTaken, InvalidInput (a time in the future).
     """
@@ -84,6 +87,7 @@ def report_flash(
         ticket = FlashTicket.objects.select_related("file", "version__tune").filter(pk=ticket_id, holder=reporter).first()
         if ticket is None:
             raise TicketNotFound
+        vehicle = Vehicle.objects.select_for_update(no_key=True, of=("self",)).filter(pk=ticket.vehicle_id).first()
         license = License.objects.select_for_update(no_key=True).get(pk=ticket.license_id) if ticket.license_id else None
         if (present := Flash.objects.filter(pk=id).first()) is not None:
             return _answered(present, reporter=reporter, fingerprint=fingerprint)
@@ -118,7 +122,8 @@ def report_flash(
             Tune.objects.filter(pk=ticket.version.tune_id).update(
                 flash_count=F("flash_count") + 1, flash_success_count=F("flash_success_count") + succeeded
             )
-        _settle_vehicle(ticket.vehicle_id, owner=reporter, at=at)
+        if vehicle is not None and vehicle.owner_id == reporter.pk:  # who has handed it on can't write into the next owner's garage
+            _settle_vehicle(vehicle.pk, at=at)
         audit.record(
             act="flash.reported",
             actor_id=reporter.pk,
@@ -135,29 +140,35 @@ def report_flash(
 
 
 def judge_failures(*, flash_id: UUID, at: datetime) -> bool:
-    """After a hard failure: tell rider and tuner, and put the version on hold when another buyer reported one within the
-    24 hours before, by time of receipt. Called by the worker; whether it held the version. Idempotent."""
+    """After a hard failure: tell rider, tuner and staff, and put the version on hold when another buyer's was received within
+    24 hours of it, before or after: two reports that cross each other see one another whichever is judged first.
+
+    Called by the worker; whether it held the version. Idempotent: what a hold was made of makes no second one.
+    """
     flash = Flash.objects.select_related("version__tune__tuner").get(pk=flash_id)
     version = flash.version
     with transaction.atomic():
         _tell_failure(flash, version, at=at)
     if not flash.counts_as_hard_failure:
         return False
-    buyers = (
-        Flash.objects.filter(
-            version=version,
-            counts_as_hard_failure=True,
-            received_at__gt=flash.received_at - policies.HARD_FAILURE_WINDOW,
-            received_at__lte=flash.received_at,
-        )
-        .values("reporter_id")
-        .distinct()
-        .count()
-    )
-    log.error("hard_flash_failure", version=str(version.pk), flash=str(flash.pk), buyers=buyers)
-    if buyers < 2:
+    others = Flash.objects.filter(
+        version=version,
+        counts_as_hard_failure=True,
+        received_at__gt=flash.received_at - policies.HARD_FAILURE_WINDOW,
+        received_at__lt=flash.received_at + policies.HARD_FAILURE_WINDOW,
+    ).exclude(reporter_id=flash.reporter_id)
+    is_alone = not others.exists()
+    log.error("hard_flash_failure", version=str(version.pk), flash=str(flash.pk), is_alone=is_alone)
+    if is_alone or _was_held_for(flash):
         return False
     return hold_version_by_system(version_id=version.pk, reason=HOLD_REASON, at=at)
+
+
+def _was_held_for(flash: Flash) -> bool:
+    """Whether the failures were looked at since: a task that is run again must not undo what staff decided."""
+    return VersionStop.objects.filter(
+        version_id=flash.version_id, source=StopSource.SYSTEM, reason=HOLD_REASON, since__gte=flash.received_at
+    ).exists()
 
 
 def expire_tickets(*, at: datetime) -> int:
@@ -176,8 +187,8 @@ def expire_tickets(*, at: datetime) -> int:
             if not changed:
                 continue
             count += 1
-            if _standing(license) == LicenseState.RESERVED and license.reserved_until is not None and license.reserved_until <= at:
-                _set(license, LicenseState.UNBOUND)
+            if standing_of(license) == LicenseState.RESERVED and license.reserved_until is not None and license.reserved_until <= at:
+                move_license(license, LicenseState.UNBOUND)
                 audit.record(act="license.reservation_expired", actor_id=None, subject_id=license.pk, at=at, ticket_id=ticket_id)
     return count
 
@@ -195,37 +206,18 @@ def _answered(present: Flash, *, reporter: User, fingerprint: bytes) -> Reported
     return Reported(present, created=False)
 
 
-def _standing(license: License) -> str:
-    """What the license is, or what it returns to when its suspension ends."""
-    return license.suspended_from if license.state == LicenseState.SUSPENDED else license.state
-
-
-def _set(
-    license: License, state: LicenseState, *, vehicle_id: UUID | None = None, hashes: list[str] | None = None, at: datetime | None = None
-) -> None:
-    """Move the license, or what it returns to while it is suspended."""
-    if license.state == LicenseState.SUSPENDED:
-        license.suspended_from = state
-    else:
-        license.state = state
-    license.vehicle_id, license.vehicle_identity_hashes = vehicle_id, hashes or []
-    license.reserved_until = None
-    license.bound_at = at if state == LicenseState.BOUND else None
-    license.save(update_fields=["state", "suspended_from", "vehicle_id", "vehicle_identity_hashes", "reserved_until", "bound_at"])
-
-
 def _settle_license(license: License, ticket: FlashTicket, *, outcome: str, at: datetime) -> bool:
     """What the report does to the license; whether it was a success on a vehicle while the license stands on another."""
-    standing = _standing(license)
+    standing = standing_of(license)
     if outcome != FlashOutcome.SUCCEEDED:
         if standing == LicenseState.RESERVED and license.vehicle_id == ticket.vehicle_id and not _has_open_ticket(ticket, at=at):
-            _set(license, LicenseState.UNBOUND)
+            move_license(license, LicenseState.UNBOUND)
         return False
-    if standing == LicenseState.REVOKED or _was_released_since(license, ticket):
+    if standing == LicenseState.REVOKED or _was_released_since(license, ticket) or _went_with_the_vehicle(license, ticket):
         return False
     hashes = _hashes_of(ticket.vehicle_id)
     if standing != LicenseState.BOUND:
-        _set(license, LicenseState.BOUND, vehicle_id=ticket.vehicle_id, hashes=hashes, at=at)
+        move_license(license, LicenseState.BOUND, vehicle_id=ticket.vehicle_id, hashes=hashes, bound_at=at)
         audit.record(
             act="license.bound", actor_id=ticket.holder_id, subject_id=license.pk, at=at, vehicle_id=ticket.vehicle_id, ticket_id=ticket.pk
         )
@@ -233,10 +225,9 @@ def _settle_license(license: License, ticket: FlashTicket, *, outcome: str, at: 
     if license.vehicle_id == ticket.vehicle_id:
         return False
     if set(hashes) & set(license.vehicle_identity_hashes):  # the same bike, added again
-        _set(license, LicenseState.BOUND, vehicle_id=ticket.vehicle_id, hashes=hashes, at=license.bound_at)
+        move_license(license, LicenseState.BOUND, vehicle_id=ticket.vehicle_id, hashes=hashes, bound_at=license.bound_at)
         return False
-    license.released_by_holder_at = at  # kept and flagged, and the year's release is spent
-    license.save(update_fields=["released_by_holder_at"])
+    spend_release(license, at=at)  # the report is kept and flagged
     audit.record(
         act="license.flashed_elsewhere",
         actor_id=ticket.holder_id,
@@ -269,18 +260,46 @@ def _was_released_since(license: License, ticket: FlashTicket) -> bool:
     ).exists()
 
 
+def _went_with_the_vehicle(license: License, ticket: FlashTicket) -> bool:
+    """Whether the vehicle was handed on after the ticket, so that the license is what the transfer would have left it.
+
+    A flash that was reported before a transfer binds the license, and the transfer frees it and spends the year's release:
+    it is so too when the report comes later. As with a transfer, where the release was spent already staff has to free it.
+    """
+    handed_on_at = (
+        VehicleTransfer.objects.filter(
+            vehicle_id=ticket.vehicle_id, offered_by_id=ticket.holder_id, state=TransferState.ACCEPTED, ended_at__gte=ticket.issued_at
+        )
+        .order_by("ended_at")
+        .values_list("ended_at", flat=True)
+        .first()
+    )
+    if handed_on_at is None or standing_of(license) == LicenseState.BOUND:
+        return False
+    if license.released_by_holder_at == handed_on_at:  # it is known already
+        return True
+    if not may_release_again(license, at=handed_on_at):
+        return False
+    spend_release(license, at=handed_on_at)
+    audit.record(
+        act="license.released",
+        actor_id=ticket.holder_id,
+        subject_id=license.pk,
+        at=handed_on_at,
+        reason="the vehicle was handed on before its flash was reported",
+        vehicle_id=ticket.vehicle_id,
+        ticket_id=ticket.pk,
+    )
+    return True
+
+
 def _hashes_of(vehicle_id: UUID) -> list[str]:
     vehicle = Vehicle.objects.select_related("ecu").filter(pk=vehicle_id).first()
     return identity_hashes_of(vehicle) if vehicle is not None else []
 
 
-def _settle_vehicle(vehicle_id: UUID, *, owner: User, at: datetime) -> None:
-    """What is installed follows from the newest success or restore, whatever order the reports came in.
-
-    Only while the reporter owns the vehicle: who has handed it on can't write into the next owner's garage.
-    """
-    if not Vehicle.objects.filter(pk=vehicle_id, owner=owner).exists():
-        return
+def _settle_vehicle(vehicle_id: UUID, *, at: datetime) -> None:
+    """What is installed follows from the newest success or restore, whatever order the reports came in."""
     newest = (
         Flash.objects.select_related("ticket__file", "version")
         .filter(vehicle_id=vehicle_id, outcome__in=[FlashOutcome.SUCCEEDED, FlashOutcome.RESTORED])
@@ -305,10 +324,13 @@ def _settle_vehicle(vehicle_id: UUID, *, owner: User, at: datetime) -> None:
 
 
 def _is_credible(reporter: User, *, at: datetime) -> bool:
-    """An account younger than a week that owns free tunes only does not count: throw-away accounts must not stop a rival."""
+    """An account younger than a week that owns free tunes only does not count: throw-away accounts must not stop a rival.
+
+    What was refunded or charged back is not owned.
+    """
     if at - reporter.created_at >= policies.YOUNG_ACCOUNT:
         return True
-    return Purchase.objects.filter(buyer=reporter, amount_minor__gt=0, paid_at__isnull=False).exists()
+    return Purchase.objects.filter(buyer=reporter, amount_minor__gt=0, status=PurchaseStatus.PAID).exists()
 
 
 def _tell_failure(flash: Flash, version: TuneVersion, *, at: datetime) -> None:

@@ -1,8 +1,8 @@
 """The download grant: which file, whether now, and with a ticket once a flash would be safe.
 
-Decided on what two statements read, signed, and then committed in one short transaction that locks purchase and version
-FOR SHARE and looks at them again: against a refund, a dispute, a hold or a recall there is one winner. Every grant, every
-fresh link and every refusal leaves a row.
+Decided on what two statements read, signed, and then committed in one short transaction that locks purchase, version,
+vehicle and license and looks at them again: against a refund, a dispute, a hold, a recall, a release of the license or a
+transfer of the vehicle there is one winner. Every grant, every fresh link and every refusal leaves a row.
 """
 
 from collections.abc import Iterable
@@ -44,12 +44,13 @@ from marketplace.services.tickets import TicketFacts, sign_again, sign_ticket
 LINK_SECONDS = 60
 ATTEMPTS = 3
 
-_LOCK = """SELECT p.status, v.status FROM marketplace_purchase p, marketplace_tuneversion v
- WHERE p.id = %(purchase)s AND v.id = %(version)s FOR SHARE OF p,v
+_LOCK = """SELECT p.status, v.status FROM marketplace_purchase p, marketplace_tuneversion v, garage_vehicle b
+ WHERE p.id = %(purchase)s AND v.id = %(version)s AND b.id = %(vehicle)s AND b.owner_id = %(buyer)s AND b.deleted_at IS NULL
+   FOR SHARE OF p,v,b
 """
 
-_LICENSE_AS_SEEN = "SELECT id FROM marketplace_license WHERE id = %(license)s AND state = %(license_state)s"
-_LICENSE_BOUND = _LICENSE_AS_SEEN + " AND vehicle_id = %(license_vehicle)s FOR SHARE"
+_LICENSE_AS_SEEN = """SELECT id FROM marketplace_license
+ WHERE id = %(license)s AND state = %(license_state)s AND vehicle_id IS NOT DISTINCT FROM %(license_vehicle)s FOR SHARE"""
 _LICENSE_RESERVED = """
 UPDATE marketplace_license
    SET state = 'RESERVED', vehicle_id = %(vehicle)s, vehicle_identity_hashes = %(identity_hashes)s::varchar[],
@@ -122,13 +123,13 @@ class Grant:
 
 
 class _Moved(Exception):
-    """Purchase, version or license changed between the decision and its commit: decide again."""
+    """Purchase, version, vehicle or license changed between the decision and its commit: decide again."""
 
 
 def grant_download(request: Request, *, claim: Claim, at: datetime) -> Grant:
     """Hand out the newest published file that fits the vehicle, or the best one of the version asked for.
 
-    Called by the buyer. In its deciding transaction it locks purchase and version FOR SHARE, reserves the license when a
+    Called by the buyer. In its deciding transaction it locks purchase, version and vehicle FOR SHARE, reserves the license when a
     ticket is given, and completes `claim`. Talks to storage and signer before it. Queues marketplace.tasks.trust.count_downloads
     with a purchase's first grant. Each grant and refusal is a Download row; an outage leaves none.
 
@@ -389,12 +390,6 @@ def _write(
     """Lock, look again, and write everything in one statement; whether it was the purchase's first grant. Raises: _Moved."""
     assert seen.vehicle is not None
     reserves = ticket is not None and seen.license_state != LicenseState.BOUND
-    if reserves:
-        license_sql = _LICENSE_RESERVED
-    elif seen.license_state == LicenseState.BOUND:
-        license_sql = _LICENSE_BOUND
-    else:
-        license_sql = _LICENSE_AS_SEEN
     values = {
         "purchase": seen.purchase_id,
         "buyer": request.buyer.pk,
@@ -434,6 +429,7 @@ def _write(
         cursor.execute(_LOCK, values)
         if not _still_stands(cursor.fetchone()):
             raise _Moved
+        license_sql = _LICENSE_RESERVED if reserves else _LICENSE_AS_SEEN
         cursor.execute(_WRITE.format(license=license_sql, ticket=_TICKET if ticket is not None else ""), values)
         written, is_first = cursor.fetchone()
     if not written:

@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 
 from core import audit
 from garage import services as garage
@@ -11,6 +12,8 @@ from garage.models import Vehicle, VehicleTransfer
 from marketplace.enums import LicenseState
 from marketplace.models import License
 from marketplace.policies.purchasing import may_release_again
+from marketplace.selectors.purchasing import identity_hashes_of
+from marketplace.services.licenses import move_license, spend_release, standing_of
 from users.enums import NoticeType
 from users.models import User
 from users.services import notify
@@ -38,18 +41,26 @@ def accept_transfer(*, receiver: User, transfer_id: UUID, code: str, at: datetim
 
 
 def _free_licenses(transfer: VehicleTransfer, *, at: datetime) -> tuple[int, int]:
-    """Unbind the former owner's licenses from the vehicle; returns how many, and how many only staff can free."""
-    bound = License.objects.filter(holder_id=transfer.offered_by_id, vehicle_id=transfer.vehicle_id, state=LicenseState.BOUND)
+    """Unbind the former owner's licenses from the vehicle; returns how many, and how many only staff can free.
+
+    Also those that are suspended just now, and those that stand on the same vehicle under an earlier row of it. A
+    reservation ends without spending anything: nothing is known to have been flashed.
+    """
+    on_vehicle = Q(vehicle_id=transfer.vehicle_id)
+    if hashes := identity_hashes_of(transfer.vehicle):
+        on_vehicle |= Q(vehicle_identity_hashes__overlap=hashes)
+    held = License.objects.filter(on_vehicle, holder_id=transfer.offered_by_id).valid()
     freed = kept = 0
-    for license in bound.select_for_update(no_key=True).order_by("pk"):
+    for license in held.select_for_update(no_key=True).order_by("pk"):
+        if standing_of(license) == LicenseState.RESERVED:
+            move_license(license, LicenseState.UNBOUND)
+            audit.record(act="license.reservation_ended", actor_id=None, subject_id=license.pk, at=at, transfer_id=transfer.pk)
+            continue
         if not may_release_again(license, at=at):
             kept += 1
             continue
-        license.state = LicenseState.UNBOUND
-        license.vehicle_id = license.bound_at = None
-        license.vehicle_identity_hashes = []
-        license.released_by_holder_at = at
-        license.save(update_fields=["state", "vehicle_id", "vehicle_identity_hashes", "bound_at", "released_by_holder_at"])
+        move_license(license, LicenseState.UNBOUND)
+        spend_release(license, at=at)
         audit.record(
             act="license.released",
             actor_id=transfer.offered_by_id,

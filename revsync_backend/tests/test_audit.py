@@ -15,9 +15,9 @@ from core.tasks.models import DeadTask
 from core.testing import matrix
 from core.testing.admin import admin_client, decide
 from core.testing.tasks import run_all
-from marketplace.services import stops
-from marketplace.tests.factories import TuneFactory, TuneVersionFactory
-from marketplace.tests.factories.trust import released_tune, released_version
+from marketplace.services import flashes, stops
+from marketplace.tests.factories import LicenseFactory, TuneFactory, TuneVersionFactory
+from marketplace.tests.factories.trust import released_tune, released_version, ride_for
 from revsync_backend.tests import recipes
 from revsync_backend.urls import all_endpoints
 from tuners.tests.factories import (
@@ -208,6 +208,13 @@ def _proposed():
     return version
 
 
+def _with_unreported_tickets():
+    ride = ride_for()
+    ride.ticket()
+    flashes.expire_tickets(at=ride.at + timedelta(hours=73))
+    return ride.license
+
+
 def _hashes(version):
     return {"approved_sha256": list(version.files.values_list("sha256", flat=True))}
 
@@ -243,6 +250,8 @@ DECISIONS = {
     ("marketplace.TuneVersion", "propose-unrecall"): (_recalled, "tune_version.unrecall_proposed", {}),
     ("marketplace.TuneVersion", "unrecall"): (_proposed, "tune_version.unrecalled", {}),
     ("marketplace.Tune", "suspend"): (lambda: TuneFactory(published=True), "tune.suspended", {"cause": "MISLEADING"}),
+    ("marketplace.License", "free"): (lambda: LicenseFactory(bound=True), "license.freed", {}),
+    ("marketplace.License", "excuse-tickets"): (_with_unreported_tickets, "license.tickets_excused", {}),
     ("marketplace.Tune", "unsuspend"): (lambda: TuneFactory(suspended=True), "tune.unsuspended", {}),
 }
 TOLD_BY_STAFF = ("role", "sessions", "block", "unblock")
