@@ -14,6 +14,7 @@ from marketplace.models import (
     Favorite,
     Flash,
     LedgerEntry,
+    Payout,
     Purchase,
     SearchPhrase,
     StoredFileCheck,
@@ -72,6 +73,11 @@ def _blockers(user_id: UUID) -> Iterator[Blocker]:
             "balance_not_settled",
             "Your balance is not zero: wait until it is paid out, or settle what you owe.",
             owed.annotate(total=Sum("amount_minor")).exclude(total=0).count(),
+        ),
+        (
+            "payouts_open",
+            "Payouts to you are on their way: wait until they have arrived.",
+            Payout.objects.filter(tuner__user_id=user_id).under_way().count(),
         ),
     )
     yield from (Blocker(code, detail, count) for code, detail, count in counts if count)
@@ -172,6 +178,21 @@ PROVIDER = Provider(
         Holding(
             "marketplace.LedgerEntry", of="tuner__user_id", section="ledger_entries", why="What the tuner was owed.",
             at_deletion=AtDeletion.KEPT, stays="set tuner purchase currency", because=BOOKS, until=BOOKS_ARE_KEPT_FOR,
+        ),
+        Holding(
+            "marketplace.PayoutAccount", of="tuner__user_id", section="payout_account",
+            why="Where a tuner is paid: the payment provider's opaque id. Who they are and their bank only the provider knows.",
+            at_deletion=AtDeletion.BLANKED, blank={"requirements_due": []}, stays="tuner account_id disabled_reason",
+            because=BOOKS, until=BOOKS_ARE_KEPT_FOR,
+        ),
+        Holding(
+            "marketplace.Payout", of="tuner__user_id", section="payouts", why="What a tuner was paid.", at_deletion=AtDeletion.KEPT,
+            stays="tuner account currency transfer_id bank_payout_id reversal_id failure_code note", because=BOOKS,
+            until=BOOKS_ARE_KEPT_FOR,
+        ),
+        Holding(
+            "marketplace.PayoutLine", of="payout__tuner__user_id", section="payout_lines", why="Which shares a payout paid.",
+            at_deletion=AtDeletion.KEPT, stays="payout entry", because=BOOKS, until=BOOKS_ARE_KEPT_FOR,
         ),
         Holding(
             "marketplace.Download", of="buyer_id", section="downloads", why="The audit log of downloads.", at_deletion=AtDeletion.KEPT,

@@ -411,6 +411,9 @@ class LedgerEntry(models.Model):
             models.Index(  # balance: held and available
                 fields=["tuner", "currency", "available_at"], name="ledgerentry_balance", condition=Q(account=LedgerAccount.TUNER)
             ),
+            models.Index(  # the balance's entries, newest first, and a month's statement
+                fields=["tuner", "currency", "-at", "-id"], name="ledgerentry_own_newest", condition=Q(account=LedgerAccount.TUNER)
+            ),
         ]
 
     def __str__(self) -> str:
