@@ -34,6 +34,7 @@ HASH_KEY = env("HASH_KEY", default="")
 HASH_KEYS_RETIRED = env.list("HASH_KEYS_RETIRED", default=[])  # earlier ones: for recovery codes and receipts of deletions
 CURSOR_KEY = env("CURSOR_KEY", default="") or SECRET_KEY
 SIGNING_KEYS_DIR = Path(env("SIGNING_KEYS_DIR", default=str(DATA_DIR / "signing")))
+SIGNER_SOCKET = env("SIGNER_SOCKET", default="")  # of a signer process that has the keys; without it they are files of this machine
 
 PUBLIC_BASE_URL = env("PUBLIC_BASE_URL", default="http://127.0.0.1:8000").rstrip("/")
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["127.0.0.1", "localhost", "[::1]"])
@@ -159,6 +160,7 @@ LIMITS = {
     "purchases_account": (100, 3600),
     "grants_account": (120, 3600),
     "uploads_account": (200, 3600),
+    "inspections_account": (60, 3600),
     "exports_account": (10, 86400),
     "transfer_tries": (10, 3600),
     "rescue_peer": (30, 900),

@@ -22,7 +22,7 @@ LISTED = 64
 MOST_REGIONS = 20_000  # what follows counts as one: such an image is another image, not a tune
 MOST_CANDIDATES = 20_000
 WINDOW_BYTES = 256
-TEXT_BYTES = 6
+TEXT_BYTES = 8
 
 TINY, SMALL, MEDIUM, LARGE = "tiny", "small", "medium", "large"
 SIZE_CLASSES = ((8, TINY), (64, SMALL), (4096, MEDIUM))
@@ -234,7 +234,7 @@ def _kinds_of(regions: list[tuple[int, int]], base: bytes, image: bytes, words: 
 
 def _surroundings(base: bytes, image: bytes, start: int, end: int) -> str:
     """What the bytes around a change look like: text, erased memory, maps, code."""
-    if _is_text(base[start:end]) and _is_text(image[start:end]):
+    if _is_text(base, start, end) and _is_text(image, start, end):
         return TEXT
     middle = (start + min(end, start + WINDOW_BYTES)) // 2
     low = max(0, min(middle - WINDOW_BYTES // 2, len(base) - WINDOW_BYTES)) & ~1
@@ -246,10 +246,16 @@ def _surroundings(base: bytes, image: bytes, start: int, end: int) -> str:
     return CODE if len(set(window)) >= 24 else OTHER
 
 
-def _is_text(part: bytes) -> bool:
-    """Letters that stand together, with the zeros that pad them."""
-    text = part[:WINDOW_BYTES].strip(b"\0")
-    return bool(text) and PRINTABLE.issuperset(text)
+def _is_text(image: bytes, start: int, end: int) -> bool:
+    """Letters, with the zeros that pad them, in a run of letters that is a word and not a chance."""
+    if end - start > WINDOW_BYTES or not PRINTABLE.issuperset(image[start:end].rstrip(b"\0")):
+        return False
+    first, last = start, start
+    while first > 0 and image[first - 1] in PRINTABLE and start - first < WINDOW_BYTES:
+        first -= 1
+    while last < len(image) and image[last] in PRINTABLE and last - start < WINDOW_BYTES:
+        last += 1
+    return last - first >= TEXT_BYTES
 
 
 def _is_smooth(window: bytes) -> bool:

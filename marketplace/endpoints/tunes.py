@@ -97,6 +97,7 @@ ENDPOINTS: list[Endpoint] = [
     Endpoint(
         "POST", "marketplace/inspections/", version_views.InspectionView, "inspect_upload", "Inspect an upload without keeping it",
         access=ActiveTuner, scope="owner", request=version_shapes.InspectionInput, response=version_shapes.InspectionOutput,
+        problems=("service_unavailable",), limit="inspections_account", audit="upload.inspected",
     ),
     Endpoint(
         "POST", f"{TUNE}versions/", version_views.TuneVersionListView, "create_tune_version", "Upload a version",

@@ -58,7 +58,19 @@ class FitmentInput(Input):
         return {**attrs, "calibration_ids": attrs.get("calibration_ids", [])}
 
 
-class VersionFileInput(Input):
+class _StockImageInput(Input):
+    stock_upload_id = serializers.UUIDField(
+        required=False, allow_null=True, help_text="A READY upload of STOCK_FILE of yours: the image that the tune was made from."
+    )
+    stock_file = serializers.UUIDField(required=False, allow_null=True, help_text="Instead of it: a stock file of your own garage.")
+
+    def validate(self, attrs: dict) -> dict:
+        if attrs.get("stock_upload_id") and attrs.get("stock_file"):
+            raise serializers.ValidationError({"stock_file": [serializers.ErrorDetail("Name one stock image only.", code="invalid")]})
+        return attrs
+
+
+class VersionFileInput(_StockImageInput):
     upload_id = serializers.UUIDField(help_text="A READY upload of TUNE_FILE.")
     fitments = FitmentInput(many=True, allow_empty=False, max_length=50)
     calibration_id_after = EcuCodeField(required=False, allow_null=True, help_text="What the ECU reports once this is flashed.")
@@ -92,9 +104,11 @@ class HoldInput(Input):
     reason = CleanCharField(max_length=2_000, multiline=True, help_text="Everybody who has the version reads it.")
 
 
-class InspectionInput(Input):
-    upload_id = serializers.UUIDField(help_text="A READY upload of TUNE_FILE; it stays unused.")
+class InspectionInput(_StockImageInput):
+    upload_id = serializers.UUIDField(help_text="An upload of TUNE_FILE that was checked; it stays unused.")
     hardware_number = EcuCodeField(required=False, allow_null=True, help_text="Compared with what the image states.")
+    fitments = FitmentInput(many=True, required=False, max_length=50, help_text="Those that the version is going to claim.")
+    calibration_id_after = EcuCodeField(required=False, allow_null=True, help_text="What the ECU reports once this is flashed.")
 
 
 class VersionListQuery(PageQuery):
@@ -115,12 +129,28 @@ class DetectedOutput(Output):
     image_size_bytes = serializers.IntegerField(allow_null=True)
 
 
+class ChangesOutput(Output):
+    """What an image changes in the stock image that was named. Counts and classes only: no bytes, and no places."""
+
+    regions = serializers.IntegerField(help_text="How many separate places.")
+    share = serializers.FloatField(help_text="Their part of the image.")
+    sizes = serializers.DictField(child=serializers.IntegerField(), help_text="`tiny` (8 bytes), `small` (64), `medium` (4096), `large`.")
+    kinds = serializers.DictField(
+        child=serializers.IntegerField(), help_text="What they lie in: `maps, code, text, checksum, blank, other`, as far as it shows."
+    )
+    checksums = serializers.DictField(
+        child=serializers.IntegerField(), help_text="Words that look like checksums: `changed, kept, broken`."
+    )
+
+
 class InspectionOutput(Output):
     """The dry run's report."""
 
     verdict = serializers.ChoiceField(InspectionVerdict.choices)
     findings = FindingOutput(many=True)
     detected = DetectedOutput()
+    change_summary = serializers.CharField(help_text="What riders would read; empty when no stock image was compared.")
+    changes = ChangesOutput(allow_null=True)
     format = serializers.CharField()
     sha256 = serializers.CharField()
     size_bytes = serializers.IntegerField()
@@ -150,7 +180,7 @@ class VersionOutput(Output):
     version = serializers.CharField()
     status = serializers.ChoiceField(VersionStatus.choices)
     changelog = serializers.CharField()
-    change_summary = serializers.CharField()
+    change_summary = serializers.CharField(help_text="What was changed against the stock image, coarsely; empty when none was named.")
     emissions_class = serializers.ChoiceField(EmissionsClass.choices)
     certification_number = serializers.SerializerMethodField()
     blocked_regions = serializers.ListField(child=serializers.CharField())

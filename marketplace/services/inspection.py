@@ -2,7 +2,7 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -16,16 +16,19 @@ from core import audit, storage
 from core.exceptions import InvalidInput
 from core.models import Upload
 from core.uploads.enums import UploadPurpose, UploadState
-from garage.ecu_images import Finding, Inspection, compare_claims, run_inspection
+from garage.ecu_images import Finding, Inspection, XRay, compare_claims, run_inspection, run_xray, xray
 from garage.ecu_images.report import UNKNOWN_FORMAT
 from garage.models import StockFile
-from marketplace.enums import FindingSeverity, InspectionVerdict, VersionStatus
-from marketplace.models import TuneFile, TuneVersion
+from marketplace.enums import FindingSeverity, InspectionVerdict, VersionStatus, XRayBase
+from marketplace.models import FileXRay, TuneFile, TuneVersion
 from marketplace.policies import tunes as policies
+from marketplace.services.stock_images import find_stock_upload
 from marketplace.services.versions import lock_version
 from users.enums import NoticeType
 from users.models import User
 from users.services import notify
+
+NO_KEY = "uploads/swept"
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,23 @@ class Claims:
     image_sizes_bytes: tuple[int, ...] = ()
     tuner_id: UUID | None = None
 
+    @classmethod
+    def of(
+        cls, fitments: Iterable[Mapping[str, Any]], *, calibration_id_after: str | None, tuner_id: UUID, hardware_number: str | None = None
+    ) -> "Claims":
+        """What a file's fitments claim of its image, the same for a dry run and for a version."""
+        rows = list(fitments)
+        calibrations = {number for row in rows for number in row["calibration_ids"]}
+        if calibrations and calibration_id_after:
+            calibrations.add(calibration_id_after)  # a tuned image usually carries its own
+        hardware = {number for row in rows for number in row["hardware_numbers"]}
+        return cls(
+            hardware_numbers=tuple(sorted(hardware | {hardware_number} if hardware_number else hardware)),
+            calibration_ids=tuple(sorted(calibrations)),
+            image_sizes_bytes=tuple(sorted({row["image_size_bytes"] for row in rows})),
+            tuner_id=tuner_id,
+        )
+
 
 @dataclass
 class Examined:
@@ -44,6 +64,7 @@ class Examined:
 
     report: Inspection
     findings: list[Finding] = field(default_factory=list)
+    xray: XRay | None = None
 
     @property
     def passed(self) -> bool:
@@ -55,23 +76,52 @@ class Examined:
         ]
 
 
-def inspect_upload(*, author: User, upload_id: UUID, hardware_number: str | None) -> Examined:
-    """The dry run: what the real inspection would say of an own upload. Changes nothing, the upload stays unused.
+def inspect_upload(
+    *,
+    author: User,
+    upload_id: UUID,
+    hardware_number: str | None = None,
+    fitments: Iterable[Mapping[str, Any]] = (),
+    calibration_id_after: str | None = None,
+    stock_upload_id: UUID | None = None,
+    stock_file_id: UUID | None = None,
+    at: datetime,
+) -> Examined:
+    """The dry run: what the real inspection would say of an own upload. Keeps nothing but an audit row; the upload stays unused.
 
-    Called by a tuner. Raises: InvalidInput at /upload_id (missing, foreign, another purpose, not READY),
-    ServiceUnavailable("storage").
+    Called by a tuner. An upload that was refused when it was checked is answered with what was found then: its bytes are
+    gone. Both sides of a comparison are the author's own, so nobody learns anything about somebody else's image. Starts
+    child processes, so never call it in a transaction.
+    Raises: InvalidInput at /upload_id (missing, foreign, another purpose, not checked yet), /stock_upload_id or
+    /stock_file, ServiceUnavailable("storage").
     """
     upload = Upload.objects.filter(pk=upload_id, owner_id=author.pk, purpose=UploadPurpose.TUNE_FILE).first()
     if upload is None:
         raise InvalidInput.at("/upload_id", "unknown_upload", "There is no such upload of a tune file of yours.")
-    if upload.state != UploadState.READY:
-        raise InvalidInput.at("/upload_id", "upload_not_ready", f"This upload is {upload.state}; only a READY one can be inspected.")
-    claims = Claims(hardware_numbers=(hardware_number,) if hardware_number else (), tuner_id=author.tuner_profile.pk)
-    try:
-        with _fetched(upload.storage_key) as path:
-            return examine(path, name=upload.name, sha256=upload.sha256, claims=claims)
-    except storage.ObjectMissing as exc:
-        raise InvalidInput.at("/upload_id", "unknown_upload", "The bytes of this upload are gone. Upload the file again.") from exc
+    stock = find_stock_upload(author, stock_upload_id=stock_upload_id, stock_file_id=stock_file_id)
+    claims = Claims.of(
+        fitments, calibration_id_after=calibration_id_after, tuner_id=author.tuner_profile.pk, hardware_number=hardware_number
+    )
+    if upload.state == UploadState.REFUSED:
+        examined = _of_refused(upload)
+    elif upload.state == UploadState.READY:
+        try:
+            with _fetched(upload.storage_key) as path:
+                examined = examine(path, name=upload.name, sha256=upload.sha256, claims=claims, stock_key=stock and stock.storage_key)
+        except storage.ObjectMissing as exc:
+            raise InvalidInput.at("/upload_id", "unknown_upload", "The bytes of this upload are gone. Upload the file again.") from exc
+    else:
+        raise InvalidInput.at("/upload_id", "upload_not_ready", f"This upload is {upload.state}; it can be inspected once it was checked.")
+    with transaction.atomic():
+        audit.record(
+            act="upload.inspected",
+            actor_id=author.pk,
+            subject_id=upload.pk,
+            at=at,
+            passed=examined.passed,
+            stock_upload_id=stock and stock.pk,
+        )
+    return examined
 
 
 def inspect_version(*, version_id: UUID, at: datetime) -> None:
@@ -85,15 +135,19 @@ def inspect_version(*, version_id: UUID, at: datetime) -> None:
     if version is None:
         return
     examined: dict[UUID, Examined] = {}
+    xrays: dict[UUID, list[FileXRay]] = {}
     files = list(version.files.order_by("position").prefetch_related("fitments"))
-    keys: dict[UUID | None, str] = dict(
-        Upload.objects.filter(pk__in=[file.upload_id for file in files]).values_list("pk", "storage_key")
-    )
+    uploads = {file.upload_id for file in files} | {file.stock_upload_id for file in files}
+    keys: dict[UUID | None, str] = dict(Upload.objects.filter(pk__in=uploads - {None}).values_list("pk", "storage_key"))
+    earlier = _earlier_files(version)
     for file in files:
+        # an upload that nobody used is swept after a day: then there is a name, and nothing under it
+        stock_key = keys.get(file.stock_upload_id, NO_KEY) if file.stock_upload_id else None
         try:
             with _fetched(keys[file.upload_id]) as path:
-                examined[file.pk] = examine(path, name=file.name, sha256=file.sha256, claims=_claims_of(file, version))
-                if examined[file.pk].passed:
+                seen = examine(path, name=file.name, sha256=file.sha256, claims=_claims_of(file, version), stock_key=stock_key)
+                examined[file.pk], xrays[file.pk] = seen, _xrays_of(file, seen, path, earlier, at=at)
+                if seen.passed:
                     storage.put_file(content_key(file.sha256), path, content_type="application/octet-stream", sha256=file.sha256)
         except storage.ObjectMissing:
             gone = Finding("bytes_missing", FindingSeverity.ERROR, "The uploaded bytes are gone. Upload the file again, as a new version.")
@@ -116,12 +170,16 @@ def inspect_version(*, version_id: UUID, at: datetime) -> None:
             return
         for file in files:
             _store(file, examined[file.pk], promoted=passed)
+        FileXRay.objects.bulk_create([row for file in files for row in xrays.get(file.pk, ())])
         version.status = VersionStatus.VALIDATED if passed else VersionStatus.INVALID
         version.inspection_verdict = InspectionVerdict.PASS if passed else InspectionVerdict.REFUSED
         version.inspection_findings, version.inspected_at, version.updated_at = findings, at, at
+        version.change_summary = change_summary([examined[file.pk].xray for file in files])
         version.revision += 1
         version.save(
-            update_fields=["status", "inspection_verdict", "inspection_findings", "inspected_at", "updated_at", "revision"]
+            update_fields=[
+                *("status", "inspection_verdict", "inspection_findings", "inspected_at", "change_summary", "updated_at", "revision"),
+            ]
         )
         audit.record(act="tune_version.inspected", actor_id=None, subject_id=version.pk, at=at, verdict=version.inspection_verdict)
         outcome = "passed the inspection: submit it for review" if passed else "did not pass the inspection: see its findings"
@@ -137,10 +195,11 @@ def inspect_version(*, version_id: UUID, at: datetime) -> None:
         )
 
 
-def examine(path: Path, *, name: str, sha256: str, claims: Claims) -> Examined:
+def examine(path: Path, *, name: str, sha256: str, claims: Claims, stock_key: str | None = None) -> Examined:
     """Read the bytes at `path` in the child process, and hold them against claims, stock images and others' tunes.
 
-    The one judgement of dry run and worker. Two indexed queries, no writes.
+    The one judgement of dry run and worker. Two indexed queries, no writes, never in a transaction. With a `stock_key`
+    the image is compared with the one stored there, in a process of its own.
     """
     report = run_inspection(path, name=name)
     findings = list(report.findings)
@@ -151,9 +210,71 @@ def examine(path: Path, *, name: str, sha256: str, claims: Claims) -> Examined:
             report, hardware_numbers=claims.hardware_numbers, calibration_ids=claims.calibration_ids, image_size_bytes=size
         )
         findings += [finding for finding in compared if finding not in findings]
-    if report.image is not None:
-        findings += _copies(report.image.sha256, claims.tuner_id)
-    return Examined(report, findings)
+    if report.image is None:
+        return Examined(report, findings)
+    findings += _copies(report.image.sha256, claims.tuner_id)
+    seen = None
+    if stock_key is not None:
+        seen = _compare(stock_key, path)
+        findings += [seen] if isinstance(seen, Finding) else xray.judge(seen)
+    return Examined(report, findings, seen if isinstance(seen, XRay) else None)
+
+
+def change_summary(xrays: Iterable[XRay | None]) -> str:
+    """What riders read of a version's changes against stock: each different sentence once. Empty when none was compared."""
+    return " ".join(dict.fromkeys(xray.summary(seen) for seen in xrays if seen is not None))
+
+
+def _compare(base_key: str, path: Path) -> XRay | Finding:
+    try:
+        with _fetched(base_key) as base:
+            return run_xray(base, path)
+    except storage.ObjectMissing:
+        return Finding("not_compared", FindingSeverity.WARNING, "The stock image's bytes are gone, so nothing was compared.")
+
+
+def _of_refused(upload: Upload) -> Examined:
+    """What the upload's own check found, which was the same inspection; or what kept it from being inspected."""
+    if "findings" in upload.details:
+        report = Inspection.from_dict(upload.details)
+        return Examined(report, list(report.findings))
+    blank = Inspection(format=UNKNOWN_FORMAT, size_bytes=upload.size_bytes, sha256=upload.sha256)
+    return Examined(blank, [Finding(reason["code"], FindingSeverity.ERROR, reason["detail"]) for reason in upload.reasons])
+
+
+def _earlier_files(version: TuneVersion) -> list[TuneFile]:
+    """The files of the newest version of the tune that was published before, with their fitments."""
+    before = TuneVersion.objects.filter(
+        tune_id=version.tune_id, published_at__isnull=False, version_order__lt=version.version_order
+    ).order_by("-version_order")
+    newest = before.first()
+    return [] if newest is None else list(newest.files.order_by("position").select_related("version").prefetch_related("fitments"))
+
+
+def _xrays_of(file: TuneFile, seen: Examined, path: Path, earlier: list[TuneFile], *, at: datetime) -> list[FileXRay]:
+    """The rows to keep: against stock, and for reviewers against the earlier version's file for the same hardware."""
+    found = [(XRayBase.STOCK, "", seen.xray)] if seen.xray is not None else []
+    hardware = {number for fitment in file.fitments.all() for number in fitment.hardware_numbers}
+    for other in earlier if seen.report.image is not None else ():
+        if hardware & {number for fitment in other.fitments.all() for number in fitment.hardware_numbers} and other.storage_key:
+            before = _compare(other.storage_key, path)
+            if isinstance(before, XRay):
+                found.append((XRayBase.PREVIOUS, other.version.version, before))
+                break
+    return [
+        FileXRay(
+            file=file,
+            against=against,
+            base_label=label,
+            base_sha256=report.base_sha256,
+            regions=report.regions,
+            share_basis_points=round(report.share * 10_000),
+            changes_code=bool(report.kinds.get(xray.CODE)),
+            report=report.to_dict(),
+            created_at=at,
+        )
+        for against, label, report in found
+    ]
 
 
 def content_key(sha256: str) -> str:
@@ -174,16 +295,11 @@ def _copies(image_sha256: str, tuner_id: UUID | None) -> list[Finding]:
 
 
 def _claims_of(file: TuneFile, version: TuneVersion) -> Claims:
-    fitments = list(file.fitments.all())
-    calibrations = {number for fitment in fitments for number in fitment.calibration_ids}
-    if calibrations and file.calibration_id_after:
-        calibrations.add(file.calibration_id_after)  # a tuned image usually carries its own
-    return Claims(
-        hardware_numbers=tuple(sorted({number for fitment in fitments for number in fitment.hardware_numbers})),
-        calibration_ids=tuple(sorted(calibrations)),
-        image_sizes_bytes=tuple(sorted({fitment.image_size_bytes for fitment in fitments})),
-        tuner_id=version.tune.tuner_id,
+    fitments = (
+        {name: getattr(fitment, name) for name in ("hardware_numbers", "calibration_ids", "image_size_bytes")}
+        for fitment in file.fitments.all()
     )
+    return Claims.of(fitments, calibration_id_after=file.calibration_id_after, tuner_id=version.tune.tuner_id)
 
 
 def _store(file: TuneFile, examined: Examined, *, promoted: bool) -> None:

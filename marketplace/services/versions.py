@@ -28,6 +28,7 @@ from marketplace.fitment import part_key
 from marketplace.models import Fitment, Tune, TuneFile, TuneVersion
 from marketplace.policies import tunes as policies
 from marketplace.services.listings import lock_own_tune
+from marketplace.services.stock_images import find_stock_upload
 from tuners.selectors import publish_blockers
 from users.models import User
 
@@ -39,7 +40,7 @@ def create_version(
 ) -> TuneVersion:
     """Take uploaded files over as a new version of an own tune and have them inspected.
 
-    Called by an active tuner. `files` are `{upload_id, fitments, calibration_id_after}`, their makes and models as text;
+    Called by an active tuner. `files` are `{upload_id, fitments, calibration_id_after, stock_upload_id | stock_file}`, models as text;
     requirements left out are the listing's. Locks the tune and the uploads. Queues marketplace.tasks.versions.inspect_version.
 
     Raises: TuneNotFound, TuneSuspended, InvalidInput (an upload or a model), VersionNumberTaken, TooManyUnpublishedVersions.
@@ -201,10 +202,14 @@ def _add_file(
     upload = claim_upload(upload_id=file["upload_id"], owner_id=author.pk, purpose=UploadPurpose.TUNE_FILE, at=at, pointer=pointer)
     if version.files.filter(sha256=upload.sha256).exists():
         raise InvalidInput.at(pointer, "repeated", "Another file of this version has the same bytes: give it both fitments.")
+    stock = find_stock_upload(
+        author, stock_upload_id=file.get("stock_upload_id"), stock_file_id=file.get("stock_file"), pointer=f"/files/{position}"
+    )
     row = TuneFile.objects.create(
         version=version,
         position=position,
         upload_id=upload.pk,
+        stock_upload_id=stock and stock.pk,
         name=upload.name,
         size_bytes=upload.size_bytes,
         sha256=upload.sha256,

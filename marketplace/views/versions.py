@@ -8,7 +8,7 @@ from garage.selectors import get_vehicle
 from marketplace.enums import InspectionVerdict
 from marketplace.selectors import versions as selectors
 from marketplace.selectors.tunes import get_public_tune
-from marketplace.serializers.versions import OwnVersionOutput, TuneReviewOutput, VersionOutput
+from marketplace.serializers.versions import ChangesOutput, OwnVersionOutput, TuneReviewOutput, VersionOutput
 from marketplace.services import buyer_reviews, inspection, stops, versions
 from marketplace.services.inspection import detected_of
 from tuners.selectors import NEWEST, get_review, list_reviews_of_tune
@@ -81,10 +81,21 @@ class VersionHoldView(ApiView):
 
 class InspectionView(ApiView):
     def post(self, request):
-        """Ask what the inspection would say of an upload, and what its image states about itself. Nothing is kept."""
+        """Ask what the inspection would say of an upload, and what its image states about itself. Nothing is kept.
+
+        The same code as the real inspection: with the `fitments` that the version is going to claim, the same verdict and
+        findings. Of an upload that was refused you get what it was refused for. With a stock image of yours, what changed.
+        """
         body = self.body()
         examined = inspection.inspect_upload(
-            author=request.user, upload_id=body["upload_id"], hardware_number=body.get("hardware_number")
+            author=request.user,
+            upload_id=body["upload_id"],
+            hardware_number=body.get("hardware_number"),
+            fitments=body.get("fitments", ()),
+            calibration_id_after=body.get("calibration_id_after"),
+            stock_upload_id=body.get("stock_upload_id"),
+            stock_file_id=body.get("stock_file"),
+            at=self.at,
         )
         report = examined.report
         return Response(
@@ -92,6 +103,8 @@ class InspectionView(ApiView):
                 "verdict": InspectionVerdict.PASS if examined.passed else InspectionVerdict.REFUSED,
                 "findings": examined.findings_as_dicts(),
                 "detected": detected_of(report),
+                "change_summary": inspection.change_summary([examined.xray]),
+                "changes": examined.xray and ChangesOutput(examined.xray).data,
                 "format": report.format,
                 "sha256": report.sha256,
                 "size_bytes": report.size_bytes,
