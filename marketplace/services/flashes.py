@@ -17,17 +17,18 @@ from django.db.models import F
 
 from core import audit
 from core.exceptions import IdTaken, InvalidInput
-from core.renderers import dumps
+from core.renderers import dumps, utc_text
 from core.tasks import enqueue
 from garage.enums import TransferState
 from garage.models import Vehicle, VehicleTransfer
 from garage.services.ecu import forget_installed_tune, record_installed_tune
-from marketplace.enums import FlashOutcome, LicenseState, PurchaseStatus, ReleaseChannel, StopSource
+from marketplace.enums import CaseKind, FlashOutcome, LicenseState, PurchaseStatus, ReleaseChannel, StopSource
 from marketplace.exceptions import TicketNotFound
 from marketplace.models import Flash, FlashTicket, License, Purchase, Tune, TuneVersion, VersionStop
 from marketplace.policies import trust as policies
 from marketplace.policies.purchasing import may_release_again
 from marketplace.selectors.purchasing import identity_hashes_of
+from marketplace.services import cases
 from marketplace.services.licenses import move_license, spend_release, standing_of
 from marketplace.services.stops import hold_version_by_system
 from users.enums import NoticeSeverity, NoticeType, Role
@@ -68,7 +69,8 @@ def report_flash(
     """Store one flash report and what follows from it for license, vehicle and statistics.
 
     Called by the ticket's holder, also after the ticket ran out. Locks vehicle and license, as a transfer does. Idempotent by
-    the client-made `id`: the same body again is answered. Queues marketplace.tasks.trust.judge_failures after a hard failure.
+    the client-made `id`: the same body again is answered. A hard failure opens a case, and queues
+    marketplace.tasks.trust.judge_failures.
 
     Raises: TicketNotFound (missing, or foreign), IdTaken, InvalidInput (a time in the future).
     """
@@ -135,17 +137,19 @@ def report_flash(
             bound_elsewhere=flash.bound_elsewhere,
         )
         if outcome in policies.HARD_FAILURES:
+            if ticket.purchase_id is not None:
+                _open_case(flash, ticket, at=at)
             enqueue("marketplace.tasks.trust.judge_failures", priority=80, flash_id=flash.pk)
     return Reported(flash, created=True)
 
 
 def judge_failures(*, flash_id: UUID, at: datetime) -> bool:
-    """After a hard failure: tell rider, tuner and staff, and put the version on hold when another buyer's was received within
-    24 hours of it, before or after: two reports that cross each other see one another whichever is judged first.
+    """After a hard failure: tell the rider how to get home, alarm staff, and put the version on hold when another buyer's was
+    received within 24 hours of it, before or after: two reports that cross each other see one another whichever is judged first.
 
     Called by the worker; whether it held the version. Idempotent: what a hold was made of makes no second one.
     """
-    flash = Flash.objects.select_related("version__tune__tuner").get(pk=flash_id)
+    flash = Flash.objects.select_related("version__tune__tuner", "ticket").get(pk=flash_id)
     version = flash.version
     with transaction.atomic():
         _tell_failure(flash, version, at=at)
@@ -333,6 +337,20 @@ def _is_credible(reporter: User, *, at: datetime) -> bool:
     return Purchase.objects.filter(buyer=reporter, amount_minor__gt=0, status=PurchaseStatus.PAID).exists()
 
 
+def _open_case(flash: Flash, ticket: FlashTicket, *, at: datetime) -> None:
+    """One conversation with the rider, whose tuner is told of it, in the transaction of the report."""
+    version, outcome = ticket.version, FlashOutcome(flash.outcome).label.lower()
+    cases.open_case(
+        purchase_id=ticket.purchase_id,
+        kind=CaseKind.FLASH_FAILURE,
+        text=f"The app reported a flash of {version.tune.title} {version.version} at {utc_text(flash.flashed_at)}: {outcome}. "
+        "Restore the stock file before the engine is started. Please write what you saw, and attach the app's log if there is one.",
+        dedupe_key=f"flash:{flash.pk}",
+        flash_id=flash.pk,
+        at=at,
+    )
+
+
 def _tell_failure(flash: Flash, version: TuneVersion, *, at: datetime) -> None:
     link, outcome = {"resource": "tune_version", "id": version.pk}, FlashOutcome(flash.outcome).label.lower()
     notify(
@@ -345,7 +363,9 @@ def _tell_failure(flash: Flash, version: TuneVersion, *, at: datetime) -> None:
         dedupe_key=f"flash:{flash.pk}",
         at=at,
     )
-    told = set(User.objects.filter(role=Role.ADMIN, is_active=True).values_list("pk", flat=True)) | {version.tune.tuner.user_id}
+    told = set(User.objects.filter(role=Role.ADMIN, is_active=True).values_list("pk", flat=True))
+    if flash.ticket.purchase_id is None:  # of a sale its tuner is told by the case
+        told.add(version.tune.tuner.user_id)
     for user_id in sorted(told):
         notify(
             user_id=user_id,

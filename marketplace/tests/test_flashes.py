@@ -1,21 +1,24 @@
 """Flash reports: in any order, late and twice, one truth comes out for license, vehicle, statistics and version."""
 
 import itertools
+from collections import Counter
 from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError as DatabaseRefusal
 from django.db import transaction
 
+from core import clock
 from core.exceptions import IdTaken, InvalidInput
 from core.ids import new_id
 from core.testing.races import race, race_all
 from core.testing.tasks import run_all
 from marketplace import exceptions
 from marketplace.enums import FlashOutcome, LicenseState, VersionStatus
-from marketplace.models import Flash, FlashTicket, License
+from marketplace.models import Case, Flash, FlashTicket, License
 from marketplace.services import flashes, status
 from marketplace.services.licenses import release_license
+from marketplace.services.stops import release_hold
 from marketplace.tests.factories import released_tune, ride_for
 from users.models import Notice, User
 from users.tests.factories import UserFactory
@@ -295,16 +298,49 @@ class TestAutomaticHold:
 
         assert first.version.status == VersionStatus.ON_HOLD
 
-    def test_one_failure_alone_tells_rider_tuner_and_staff_once(self):
+    def test_a_hold_that_staff_released_is_not_made_again_by_the_same_failures(self):
+        first, second, third = map(old_account, self.rides())
+        for ride in (first, second, third):
+            ride.at -= timedelta(hours=10)
+        self.fail(first)
+        self.fail(second, hours=1)
+        admin = UserFactory(admin=True)
+        release_hold(actor=admin, version_id=first.version.pk, reason="A bad cable.", at=clock.now())
+
+        for flash_id in Flash.objects.values_list("pk", flat=True):
+            assert not flashes.judge_failures(flash_id=flash_id, at=clock.now())
+        assert first.version.status == VersionStatus.PUBLISHED
+        self.fail(third, hours=4)
+        assert first.version.status == VersionStatus.ON_HOLD
+
+    def test_one_failure_alone_opens_one_case_and_tells_rider_tuner_and_staff(self):
         ride, *_ = self.rides()
         admin = UserFactory(admin=True)
-        ride.report(ride.ticket(), FAILED, id=(flash_id := new_id()), flashed_at=ride.at)
+        body = {"id": new_id(), "flashed_at": ride.at}
+        ride.report(ticket := ride.ticket(), FAILED, **body)
+        assert Case.objects.get().flash_id == body["id"]  # at once: with the report
         run_all()
-        flashes.judge_failures(flash_id=flash_id, at=ride.at)
+        ride.report(ticket, FAILED, **body)  # the answer was lost, and the task runs again
+        flashes.judge_failures(flash_id=body["id"], at=ride.at)
+        run_all()
 
-        told = Notice.objects.filter(type="FLASH").values_list("user_id", flat=True)
-        assert {ride.buyer.pk, ride.tune.tuner.user_id, admin.pk} <= set(told)
-        assert len(told) == len(set(told))
+        case = Case.objects.get()
+        assert (case.kind, case.purchase, case.messages.get().author) == ("FLASH_FAILURE", ride.purchase, "SYSTEM")
+        told = Counter(Notice.objects.values_list("user_id", "type"))
+        assert told[(ride.buyer.pk, "FLASH")] == told[(ride.buyer.pk, "CASE")] == 1
+        assert told[(ride.tune.tuner.user_id, "CASE")] == 1 and told[(ride.tune.tuner.user_id, "FLASH")] == 0
+        assert told[(admin.pk, "FLASH")] == 1
+        assert max(told.values()) == 1
+
+    def test_a_second_failure_is_one_more_message_of_the_case(self):
+        ride, *_ = self.rides()
+        ticket = ride.ticket()
+
+        ride.report(ticket, FAILED)
+        ride.report(ticket, FlashOutcome.VERIFY_FAILED)
+        ride.report(ticket, FlashOutcome.FAILED_BEFORE_WRITE)
+
+        assert Case.objects.get().messages.count() == 2
 
 
 @pytest.mark.django_db(transaction=True)
