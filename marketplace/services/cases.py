@@ -23,6 +23,7 @@ from marketplace.exceptions import CaseAlreadyOpen, CaseNotFound, CaseResolved, 
 from marketplace.models import Case, CaseAttachment, CaseMessage, Purchase
 from marketplace.policies import cases as policies
 from marketplace.policies.trust import ensure_is_staff
+from marketplace.services.locks import hold_people
 from users.enums import NoticeSeverity, NoticeType, Role
 from users.models import User
 from users.services import notify
@@ -82,6 +83,7 @@ def open_case(
         if known is not None:
             return known.case
     with transaction.atomic():
+        hold_people(purchase.pk)
         case, is_new = _new_or_open(purchase, kind=kind, by=by, flash_id=flash_id, status=status, at=at)
         if not is_new and by is not None:
             raise CaseAlreadyOpen(case=str(case.pk))
@@ -145,16 +147,12 @@ def add_message(
 
     Raises: CaseNotFound (missing, or between others), CaseResolved, IdTaken, InvalidInput (uploads).
     """
+    purchase_id = Case.objects.visible_to(author).filter(pk=case_id).values_list("purchase_id", flat=True).first()
+    if purchase_id is None:
+        raise CaseNotFound
     with transaction.atomic():
-        case = (
-            Case.objects.visible_to(author)
-            .select_for_update(no_key=True, of=("self",))
-            .select_related("purchase__tuner")
-            .filter(pk=case_id)
-            .first()
-        )
-        if case is None:
-            raise CaseNotFound
+        hold_people(purchase_id)
+        case = Case.objects.select_for_update(no_key=True, of=("self",)).select_related("purchase__tuner").get(pk=case_id)
         role = policies.author_of(case.purchase, author)
         known = CaseMessage.objects.filter(pk=message_id).first() if message_id else None
         if known is not None:
@@ -271,8 +269,9 @@ def chase_cases(*, at: datetime) -> int:
     """
     due = Case.objects.open().filter(due_at__lte=at + policies.REMIND_BEFORE).order_by("due_at", "pk")
     chased = 0
-    for case_id in list(due.values_list("pk", flat=True)[:CHASED_AT_ONCE]):
+    for case_id, purchase_id in list(due.values_list("pk", "purchase_id")[:CHASED_AT_ONCE]):
         with transaction.atomic():
+            hold_people(purchase_id)
             case = Case.objects.select_for_update(no_key=True, of=("self",)).select_related("purchase__tuner").get(pk=case_id)
             chased += _chase(case, at=at)
     return chased

@@ -13,6 +13,13 @@ wrote. In this order, after a restore: purchases come first, so a refund finds i
 It moves no money.
 """
 
-OPEN_WORK: tuple[str, ...] = ("marketplace.services.settlement.reconcile_purchases",)
+OPEN_WORK: tuple[str, ...] = (
+    "marketplace.services.settlement.reconcile_purchases",
+    "marketplace.services.refunds.reconcile_refunds",
+    "marketplace.services.disputes.reconcile_disputes",
+)
 
-REBUILDERS: tuple[str, ...] = ()
+REBUILDERS: tuple[str, ...] = (
+    "marketplace.services.refunds.rebuild_refunds",
+    "marketplace.services.disputes.rebuild_disputes",
+)

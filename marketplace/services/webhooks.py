@@ -42,6 +42,8 @@ class Handler:
 
 
 _PAYMENT = Handler("marketplace.services.settlement.apply_payment_event")
+_REFUND = Handler("marketplace.services.refunds.apply_refund_event")
+_DISPUTE = Handler("marketplace.services.disputes.apply_dispute_event")
 
 HANDLERS: dict[str, Handler] = {
     "payment_intent.created": _PAYMENT,
@@ -50,6 +52,16 @@ HANDLERS: dict[str, Handler] = {
     "payment_intent.payment_failed": _PAYMENT,
     "payment_intent.succeeded": _PAYMENT,
     "payment_intent.canceled": _PAYMENT,
+    "charge.refunded": _REFUND,
+    "charge.refund.updated": _REFUND,
+    "refund.created": _REFUND,
+    "refund.updated": _REFUND,
+    "refund.failed": _REFUND,
+    "charge.dispute.created": _DISPUTE,
+    "charge.dispute.updated": _DISPUTE,
+    "charge.dispute.closed": _DISPUTE,
+    "charge.dispute.funds_withdrawn": _DISPUTE,
+    "charge.dispute.funds_reinstated": _DISPUTE,
 }
 
 
