@@ -15,6 +15,7 @@ import shutil
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -26,32 +27,46 @@ from core import clock
 from core.signing.errors import SigningNotReady
 from core.signing.payloads import base_fields, encode_payload
 from core.signing.roles import ROOT_KEYS, ROOT_THRESHOLD, PayloadType, Role
-from core.signing.roots import DEVELOPMENT, current_root
+from core.signing.roots import DEVELOPMENT, RootDocument, current_root, roots_directory, roots_in
 
 ROOT_LIFETIME = timedelta(days=365)
 
 
-class KeyFileSigner:
-    """Signs with the key files of this machine."""
+class KeyRing:
+    """The private keys of one directory, for the newest root that stands in another. Knows nothing of the settings."""
+
+    def __init__(self, keys: Path, roots: Path) -> None:
+        self.keys, self.roots = keys, roots
+
+    def root(self) -> RootDocument:
+        """Raises SigningNotReady."""
+        return roots_in(self.roots)[0]
 
     def sign(self, role: Role, payload_type: PayloadType, payload: bytes) -> list[dict[str, str]]:
         """The signatures of as many of the role's keys as its threshold asks for. Raises SigningNotReady."""
-        root = current_root()
+        root = self.root()
         envelope = dsse.Envelope(payload, payload_type.value, {})
-        for signer in self._signers(role):
+        for signer in self._signers(role, root):
             envelope.sign(signer)
         if len(envelope.signatures) < root.threshold_of(role):
             raise SigningNotReady(f"This machine has too few keys of the role {role}.")
         return envelope.to_dict()["signatures"]
 
-    def _signers(self, role: Role) -> list[CryptoSigner]:
-        root = current_root()
+    def _signers(self, role: Role, root: RootDocument) -> list[CryptoSigner]:
         found: list[CryptoSigner] = []
-        for keyid in root.keyids_of(role):
-            path = keys_directory() / f"{keyid}.pem"
-            if path.exists() and len(found) < root.threshold_of(role):
+        for keyid in root.keyids_of(role):  # the newest first: that is the order in which a root names them
+            path = self.keys / f"{keyid}.pem"
+            if len(found) < root.threshold_of(role) and path.exists():
                 found.append(_load_signer(str(path), path.stat().st_mtime_ns))
         return found
+
+
+class KeyFileSigner:
+    """Signs with the key files of this machine."""
+
+    def sign(self, role: Role, payload_type: PayloadType, payload: bytes, *, approval: str = "") -> list[dict[str, str]]:
+        current_root()  # makes development's keys, and refuses them in production
+        return KeyRing(keys_directory(), roots_directory()).sign(role, payload_type, payload)
 
 
 def keys_directory() -> Path:
@@ -62,25 +77,33 @@ _ready: set[Path] = set()
 
 
 def ensure_development_keys() -> None:
-    """Make the keys and root 1 of a development or test installation, once, whoever comes first. Production: nothing."""
+    """Make the keys and root 1 of a development or test installation, once, whoever comes first. Production: nothing.
+    Where a signer process has the keys, it makes them."""
     directory = Path(settings.SIGNING_KEYS_DIR)
-    if settings.IS_PRODUCTION or directory in _ready:
+    if settings.IS_PRODUCTION or settings.SIGNER_SOCKET or directory in _ready:
         return
-    if not (directory / "roots" / "1.json").exists():
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(directory / ".lock", "w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not (directory / "roots" / "1.json").exists():
-                shutil.rmtree(directory / "keys", ignore_errors=True)  # of a start that was killed before its root was written
-                _make_keys(directory, env=DEVELOPMENT, at=clock.now())
+    make_development_keys(keys=directory / "keys", roots=directory / "roots", at=clock.now())
     _ready.add(directory)
 
 
-def _make_keys(directory: Path, *, env: str, at: datetime) -> None:
+def make_development_keys(*, keys: Path, roots: Path, at: datetime) -> None:
+    """The whole set, if there is no root yet; safe in parallel, and after a start that was killed before its root was written."""
+    if (roots / "1.json").exists():
+        return
+    for directory in (keys, roots):
+        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with open(keys.parent / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (roots / "1.json").exists():
+            shutil.rmtree(keys, ignore_errors=True)
+            _make_keys(keys, roots, env=DEVELOPMENT, at=at)
+
+
+def _make_keys(keys_directory: Path, roots_directory: Path, *, env: str, at: datetime) -> None:
     keys = {role: [Ed25519PrivateKey.generate() for _ in range(ROOT_KEYS if role is Role.ROOT else 1)] for role in Role}
-    (directory / "keys").mkdir(mode=0o700)
+    keys_directory.mkdir(mode=0o700)
     for private in (key for role_keys in keys.values() for key in role_keys):
-        write_private_key(directory / "keys" / f"{keyid_for(private)}.pem", private)
+        write_private_key(keys_directory / f"{keyid_for(private)}.pem", private)
     payload = root_payload(
         version=1,
         env=env,
@@ -91,10 +114,20 @@ def _make_keys(directory: Path, *, env: str, at: datetime) -> None:
     envelope = dsse.Envelope(encode_payload(payload), PayloadType.ROOT.value, {})
     for private in keys[Role.ROOT][:ROOT_THRESHOLD]:
         envelope.sign(signer_of(private))
-    (directory / "roots").mkdir(mode=0o755, exist_ok=True)
-    partial = directory / "roots" / ".1.json"
-    partial.write_text(json.dumps(envelope.to_dict()))
-    partial.rename(directory / "roots" / "1.json")
+    write_root(roots_directory, 1, envelope.to_dict())
+
+
+def write_root(directory: Path, number: int, envelope: dict[str, Any]) -> Path:
+    """Put a root document in its place: whole or not at all, and never over another one. Raises FileExistsError."""
+    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
+    path, partial = directory / f"{number}.json", directory / f".{number}.{os.getpid()}.json"
+    partial.write_text(json.dumps(envelope))
+    partial.chmod(0o644)
+    try:
+        os.link(partial, path)
+    finally:
+        partial.unlink()
+    return path
 
 
 def root_payload(*, version: int, env: str, at: datetime, keyids: dict[Role, list[str]], public_keys: dict[str, bytes]) -> dict:

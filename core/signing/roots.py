@@ -79,15 +79,19 @@ def all_roots() -> tuple[RootDocument, ...]:
     from core.signing.keyfiles import ensure_development_keys
 
     ensure_development_keys()
-    directory = roots_directory()
+    roots = roots_in(roots_directory())
+    if settings.IS_PRODUCTION and roots[0].env != PRODUCTION:
+        raise SigningNotReady("The root document is one of development. Production needs its own keys and root.")
+    return roots
+
+
+def roots_in(directory: Path) -> tuple[RootDocument, ...]:
+    """Every root document of a directory, the newest first. Raises SigningNotReady when there is none."""
     try:
         stamp = directory.stat().st_mtime_ns  # a new root is a new file: the directory's time moves
     except FileNotFoundError:
         raise SigningNotReady(f"There is no root document in {directory}: production brings its own root and keys, made offline.") from None
-    roots = _read_roots(str(directory), stamp)
-    if settings.IS_PRODUCTION and roots[0].env != PRODUCTION:
-        raise SigningNotReady("The root document is one of development. Production needs its own keys and root.")
-    return roots
+    return _read_roots(str(directory), stamp)
 
 
 @lru_cache(maxsize=4)
