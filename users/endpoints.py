@@ -120,6 +120,7 @@ _ROWS: list[Endpoint] = [
     Endpoint(
         "GET", "users/me/exports/<uuid:export>/", views.ExportView, "get_my_export", "A copy of my data",
         access=AuthenticatedEvenIfBlocked, scope="owner", response=serializers.ExportOutput, problems=("service_unavailable",),
+        audit="export.opened",
     ),
     Endpoint(
         "GET", "users/me/profile/", views.MyProfileView, "get_my_profile", "My profile",

@@ -1,7 +1,7 @@
 """Reads about accounts."""
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import QuerySet
 
@@ -9,8 +9,6 @@ from core import storage
 from users.enums import MAIL_NOT_OPTIONAL, ExportState, NoticeCategory
 from users.exceptions import DeviceNotFound, ExportNotFound, NoticeNotFound, UserNotFound
 from users.models import DataExport, Notice, NotificationPreference, TotpDevice, User, UserDevice, UserProfile
-
-EXPORT_LINK_SECONDS = 60
 
 
 def find_user(email: str) -> User | None:
@@ -84,21 +82,6 @@ def get_export(user: User, export_id: uuid.UUID) -> DataExport:
     if export is None:
         raise ExportNotFound
     return export
-
-
-def ensure_export_fetchable(export: DataExport) -> None:
-    """Say so when the link would lead nowhere. Raises: ServiceUnavailable("storage")."""
-    if export.state == ExportState.READY:
-        storage.ensure_available()
-
-
-def export_link(export: DataExport, *, at: datetime) -> tuple[str | None, datetime | None]:
-    """A link of a minute to an export that can be fetched, and its end. No network."""
-    if export.state != ExportState.READY or export.expires_at is None or export.expires_at <= at:
-        return None, None
-    name = f"revsync-data-{export.created_at:%Y-%m-%d}.zip"
-    url = storage.presign_get(export.storage_key, expires_seconds=EXPORT_LINK_SECONDS, filename=name, content_type="application/zip")
-    return url, at + timedelta(seconds=EXPORT_LINK_SECONDS)
 
 
 def get_notification_preferences(user_id: uuid.UUID) -> dict[str, dict[str, bool]]:

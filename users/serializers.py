@@ -390,6 +390,7 @@ class ExportOutput(Output):
     url_expires_at = UtcDateTimeField(allow_null=True)
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
-        """Links are made when they are shown."""
-        instance.url, instance.url_expires_at = selectors.export_link(instance, at=self.context["at"])
-        return {**super().to_representation(instance), "sha256": instance.sha256 or None}
+        """Of an `OpenedExport`."""
+        export = instance.export
+        export.url, export.url_expires_at = instance.url, instance.url_expires_at
+        return {**super().to_representation(export), "sha256": export.sha256 or None}

@@ -11,7 +11,7 @@ from core.peer import peer_address
 from core.views import ApiView
 from users import privacy, selectors, services
 from users.enums import SessionEnd
-from users.models import DataExport, UserDevice
+from users.models import UserDevice
 from users.serializers import (
     ChallengeOutput,
     DeletionPlanOutput,
@@ -225,20 +225,15 @@ class ExportListView(ApiView):
         """Ask for a copy of everything I gave or caused. The worker makes it; poll users/me/exports/{id}/, or wait for the notice."""
         return self.create_once(
             lambda claim: services.request_export(user=request.user, at=self.at),
-            render=self.shape,
+            render=lambda export: ExportOutput(services.OpenedExport(export)).data,
             find=lambda export_id: selectors.get_export(request.user, export_id),
         )
-
-    def shape(self, export: DataExport) -> dict[str, Any]:
-        return ExportOutput(export, context={"at": self.at}).data
 
 
 class ExportView(ApiView):
     def get(self, request: Any, export: uuid.UUID) -> Response:
         """How far the copy is; once READY, with a fresh link of a minute, for 24 hours."""
-        found = selectors.get_export(request.user, export)
-        selectors.ensure_export_fetchable(found)
-        return Response(ExportOutput(found, context={"at": self.at}).data)
+        return Response(ExportOutput(services.open_export(user=request.user, export_id=export, at=self.at)).data)
 
 
 class MyProfileView(ApiView):

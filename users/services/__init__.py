@@ -27,7 +27,7 @@ from users.services.deletion import (
     plan_deletion,
     reapply_deletion,
 )
-from users.services.exports import make_export, request_export, sweep_exports
+from users.services.exports import OpenedExport, make_export, open_export, request_export, sweep_exports
 from users.services.mfa import (
     confirm_totp,
     disable_totp,
@@ -57,6 +57,7 @@ __all__ = [
     "KEEP_AVATAR",
     "DeviceInfo",
     "LogIn",
+    "OpenedExport",
     "block_user",
     "change_password",
     "confirm_email_change",
@@ -82,6 +83,7 @@ __all__ = [
     "make_export",
     "mark_notice_read",
     "notify",
+    "open_export",
     "plan_deletion",
     "reapply_deletion",
     "refresh_session",

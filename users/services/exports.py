@@ -4,6 +4,7 @@ import tempfile
 import uuid
 import zipfile
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import IO, Any
@@ -22,10 +23,20 @@ from users.models import DataExport, User
 from users.privacy import StoredFile
 from users.services.notices import notify
 
+LINK_SECONDS = 60
 FETCHABLE_FOR = timedelta(hours=24)
 GIVEN_UP_AFTER = timedelta(hours=24)  # an export that is not made by then was killed too often
 ROW_IS_KEPT_FOR = timedelta(days=30)
 FORMAT = "revsync-export/1"
+
+
+@dataclass(frozen=True)
+class OpenedExport:
+    """An export, with a link while it can be fetched."""
+
+    export: DataExport
+    url: str | None = None
+    url_expires_at: datetime | None = None
 
 
 def request_export(*, user: User, at: datetime) -> DataExport:
@@ -42,6 +53,21 @@ def request_export(*, user: User, at: datetime) -> DataExport:
         audit.record(act="export.requested", actor_id=user.pk, subject_id=export.pk, at=at)
         enqueue("users.tasks.make_export", export_id=export.pk)
     return export
+
+
+def open_export(*, user: User, export_id: uuid.UUID, at: datetime) -> OpenedExport:
+    """How far the copy is; once it can be fetched, with a fresh link of a minute. Called by the person, also while blocked.
+
+    Each link is audited: whoever has it has everything. No network. Raises: ExportNotFound, ServiceUnavailable("storage").
+    """
+    export = selectors.get_export(user, export_id)
+    if export.state != ExportState.READY or export.expires_at is None or export.expires_at <= at:
+        return OpenedExport(export)
+    storage.ensure_available()
+    name = f"revsync-data-{export.created_at:%Y-%m-%d}.zip"
+    url = storage.presign_get(export.storage_key, expires_seconds=LINK_SECONDS, filename=name, content_type="application/zip")
+    audit.record(act="export.opened", actor_id=user.pk, subject_id=export.pk, at=at)
+    return OpenedExport(export, url, at + timedelta(seconds=LINK_SECONDS))
 
 
 def make_export(*, export_id: uuid.UUID | str, at: datetime) -> None:

@@ -102,6 +102,20 @@ class TestRequest:
         assert AuditEvent.objects.get(act="export.requested").actor_id == user.pk
         assert Notice.objects.get(user=user).title == "Your data is ready"
 
+    def test_every_link_is_audited_with_its_session(self):
+        client = client_for(UserFactory())
+        key = {"HTTP_IDEMPOTENCY_KEY": "k"}
+        export_id = client.post(EXPORTS, **key).json()["id"]
+        client.get(f"{EXPORTS}{export_id}/")
+        run_all()
+        assert client.post(EXPORTS, **key).json()["url"] is None, "only the GET gives links"
+        assert not AuditEvent.objects.filter(act="export.opened").exists()
+
+        links = {client.get(f"{EXPORTS}{export_id}/").json()["url"] is not None for _ in range(2)}
+
+        opened = list(AuditEvent.objects.filter(act="export.opened"))
+        assert links == {True} and [(str(row.subject_id), row.session_id) for row in opened] == [(export_id, client.device.pk)] * 2
+
     def test_is_limited(self, settings):
         settings.LIMITS = {**settings.LIMITS, "exports_account": (1, 86400)}
         client = client_for(UserFactory())

@@ -1,10 +1,13 @@
 """auth/ and users/."""
 
+from datetime import timedelta
+
 from core import clock, mfa, tokens
 from core.testing.matrix import Call
 from revsync_backend.tests.recipes import recipe
 from revsync_backend.tests.world import agreed
 from users import codes, services
+from users.models import DataExport
 from users.tests.factories import PASSWORD, TOTP_SECRET, UserDeviceFactory
 
 NEW_PASSWORD = "seven-slow-herons-wade"
@@ -156,4 +159,8 @@ def _(kit, world):
 
 @recipe("get_my_export")
 def _(kit, world):
-    return Call(path={"export": services.request_export(user=kit.user, at=clock.now()).pk})
+    """One that can be fetched; where it lies nobody asks."""
+    export = services.request_export(user=kit.user, at=clock.now())
+    ready = {"ready_at": clock.now(), "expires_at": clock.now() + timedelta(days=1), "size_bytes": 9, "sha256": "ab" * 32}
+    DataExport.objects.filter(pk=export.pk).update(state="READY", storage_key="exports/made.zip", **ready)
+    return Call(path={"export": export.pk})
