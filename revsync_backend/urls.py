@@ -24,7 +24,8 @@ def all_endpoints() -> list[Endpoint]:
 urlpatterns = [
     path("api/v1/", include(urlpatterns_of(all_endpoints()))),
     path("media/<path:key>", media.serve, name="media"),
-    path("stand-in/pay/<slug:intent_id>", stand_in.pay_page, name="stand_in_pay_page"),  # development only
+    path("stand-in/pay/<slug:name>", stand_in.page, {"kind": "pay"}, name="stand_in_pay_page"),  # development only
+    path("stand-in/onboarding/<slug:name>", stand_in.page, {"kind": "onboarding"}, name="stand_in_onboarding_page"),
     path("rescue", rescue_page, name="rescue"),
     path("api/schema/", docs.schema, name="schema"),
     path("api/docs/", docs.swagger_ui, name="docs"),

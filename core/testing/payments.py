@@ -18,6 +18,11 @@ SECRET_KEY = "sk_test_revsync"  # those of `core.testing.services`
 WEBHOOK_SECRET = "whsec_test_revsync"
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    def redirect_request(self, *args: Any, **kwargs: Any) -> None:
+        return None
+
+
 class StandIn:
     """The process; `kill()` is kill -9, `start()` starts it again on the same port and directory."""
 
@@ -64,13 +69,33 @@ class StandIn:
             return json.load(response)
 
     def behave(self) -> None:
-        """No fault, events delivered."""
+        """No fault, events delivered, refunds, payouts and verifications ending after a while."""
         self.switch("faults", "DELETE")
         self.switch("webhooks")
+        self.switch("later")
+
+    def act(self, act: str, object_id: str) -> None:
+        """What time or a bank does to an object: `act("refund_fails", "re_…")`, `act("payout_arrives", "po_…")`, `account_complete` …"""
+        self.switch("act", act=act, id=object_id)
 
     def choose(self, intent_id: str, outcome: str) -> tuple[int, str]:
         """What a person does on the page: post the form and follow to the page that comes."""
-        request = urllib.request.Request(f"{self.url}/pay/{intent_id}", data=urllib.parse.urlencode({"outcome": outcome}).encode())
+        return self._post(f"{self.url}/pay/{intent_id}", outcome)
+
+    def onboard(self, url: str, outcome: str) -> str:
+        """What a tuner does at an account link: open it and, if it opens, post the form; where that leads."""
+        opener = urllib.request.build_opener(_NoRedirect())
+        try:
+            with opener.open(url, timeout=30) as page:
+                assert b"<form" in page.read()
+            opener.open(urllib.request.Request(url, data=urllib.parse.urlencode({"outcome": outcome}).encode()), timeout=30)
+        except urllib.error.HTTPError as answer:
+            with answer:
+                return answer.headers["Location"] or f"status {answer.code}"
+        raise AssertionError("The page stayed.")
+
+    def _post(self, url: str, outcome: str) -> tuple[int, str]:
+        request = urllib.request.Request(url, data=urllib.parse.urlencode({"outcome": outcome}).encode())
         try:
             with urllib.request.urlopen(request, timeout=30) as response:
                 return response.status, response.read().decode()

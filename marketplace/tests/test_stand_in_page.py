@@ -1,5 +1,7 @@
 """The stand-in's page through the web server."""
 
+import uuid
+
 import pytest
 from django.test import Client
 
@@ -27,6 +29,19 @@ def test_a_person_pays_through_the_web_server(relayed):
     assert "script" not in page["Content-Security-Policy"] and b"149.00 EUR" in page.content
     assert paid.status_code == 303
     assert gateway.get_intent(url.rpartition("/")[2]).is_paid
+
+
+def test_a_tuner_is_onboarded_through_the_web_server(relayed):
+    account = gateway.create_account(key=uuid.uuid4().hex, country="DE", email="t@example.test", metadata={})
+    url, _ = gateway.create_onboarding_link(account_id=account.id, refresh_url="http://testserver/again", return_url="http://testserver/done")
+    path = "/stand-in/onboarding/" + url.rpartition("/")[2]
+
+    page = Client().get(path)
+    done = Client().post(path, "outcome=complete", content_type="application/x-www-form-urlencoded")
+
+    assert (page.status_code, done.status_code, done["Location"]) == (200, 303, "http://testserver/done")
+    assert "form-action 'self' http://testserver;" in page["Content-Security-Policy"]
+    assert gateway.get_account(account.id).payouts_enabled
 
 
 @pytest.mark.parametrize(("data", "status"), [("outcome=fly", 400), ("", 400)])

@@ -1,4 +1,4 @@
-"""The stand-in's page for people, through the web server: the stand-in's own port stays on loopback."""
+"""The stand-in's pages for people, through the web server: the stand-in's own port stays on loopback."""
 
 import urllib.error
 import urllib.request
@@ -24,12 +24,12 @@ _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedire
 
 
 @require_http_methods(["GET", "POST"])
-def pay_page(request: HttpRequest, intent_id: str) -> HttpResponse:
+def page(request: HttpRequest, kind: str, name: str) -> HttpResponse:
     """Pass one request on and its answer back. Only where the sandbox's address is this path; never in production."""
     if settings.IS_PRODUCTION or not settings.PAYMENTS_SANDBOX_URL.endswith(f"/{PATH}"):
         raise Http404
     passed = urllib.request.Request(
-        f"{settings.STRIPE_API_BASE}/pay/{intent_id}",
+        f"{settings.STRIPE_API_BASE}/{kind}/{name}",
         data=request.body if request.method == "POST" else None,
         headers={"Content-Type": request.headers.get("Content-Type", "application/x-www-form-urlencoded")},
     )

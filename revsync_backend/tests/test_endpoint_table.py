@@ -16,7 +16,8 @@ every_endpoint = pytest.mark.parametrize("endpoint", ENDPOINTS, ids=lambda endpo
 # What is served and is no operation of the API, each tested by itself.
 BESIDE_THE_API = {
     "media/<path:key>",
-    "stand-in/pay/<slug:intent_id>",
+    "stand-in/pay/<slug:name>",
+    "stand-in/onboarding/<slug:name>",
     "rescue",
     "api/schema/",
     "api/docs/",

@@ -17,8 +17,9 @@ secrets on a command line can be read by other users of the machine.
 Ready when GET /healthz answers 200; it then prints one line. SIGTERM or SIGINT ends it within 4 seconds; after
 kill -9 the next start goes on with what was acknowledged. Events go to --webhook-url, signed with --webhook-secret,
 until it answers 2xx. People pay at <public-url>/pay/<payment intent id>; a client posts the form field `outcome`
-there (succeed, decline, require_action, dispute, abandon, dispute_won, dispute_lost). Faults are switched at
-/_stand-in/faults and /_stand-in/webhooks with the secret key (see core/embedded/payments/faults.py).
+there (succeed, decline, require_action, dispute, dispute_won, dispute_lost, refund_failed …); tuners are onboarded
+at <public-url>/onboarding/<code> of an account link. Faults, deliveries and what happens later are switched at
+/_stand-in/ with the secret key (see core/embedded/payments/faults.py).
 """
 
 

@@ -11,7 +11,7 @@ import urllib.request
 from typing import Any
 
 from core.embedded.payments.store import Store, Transaction, timestamp
-from core.embedded.payments.wire import object_id
+from core.embedded.payments.wire import ApiRequest, object_id
 
 logger = logging.getLogger("payments.events")
 
@@ -21,28 +21,35 @@ GIVE_UP_SECONDS = 3 * 24 * 3600
 DELIVERY_TIMEOUT_SECONDS = 10
 
 
-def record_event(
-    tx: Transaction, kind: str, subject: dict[str, Any], *, api_version: str, idempotency_key: str | None = None
-) -> dict[str, Any]:
+def tell(tx: Transaction, kind: str, subject: dict[str, Any], request: ApiRequest | None = None, *, account: str = "") -> None:
     """Keep an event with a snapshot of its subject, and queue its delivery: in the transaction of the change.
 
-    Follows https://docs.stripe.com/api/events/object (`data.object` is the object as it was at that moment).
+    Follows https://docs.stripe.com/api/events/object (`data.object` is the object as it was at that moment) and, for
+    what happens on a connected account, https://docs.stripe.com/connect/webhooks (`account` names it). What no call
+    caused has the version of the newest event.
     """
     event = tx.add(
         {
             "id": object_id("evt"),
             "object": "event",
-            "api_version": api_version,
+            **({"account": account} if account else {}),
+            "api_version": (request.api_version if request else "") or _newest_version(tx),
             "created": timestamp(),
             "data": {"object": subject},
             "livemode": False,
             "pending_webhooks": 1,
-            "request": {"id": None, "idempotency_key": idempotency_key},
+            "request": {"id": None, "idempotency_key": request.key if request else None},
             "type": kind,
-        }
+        },
+        account=account,
     )
-    tx.db.execute("INSERT INTO deliveries (event, due) VALUES (?, ?)", (event["id"], time.time()))
-    return event
+    due = time.time() + float(tx.setting("webhooks", {}).get("delay", 0))
+    tx.db.execute("INSERT INTO deliveries (event, due) VALUES (?, ?)", (event["id"], due))
+
+
+def _newest_version(tx: Transaction) -> str:
+    row = tx.db.execute("SELECT body FROM objects WHERE kind = 'event' ORDER BY seq DESC LIMIT 1").fetchone()
+    return json.loads(row[0])["api_version"] if row else ""
 
 
 def signature_header(payload: str, secret: str, *, at: int) -> str:
@@ -93,7 +100,7 @@ class Courier(threading.Thread):
             ).fetchone()
             if row is None:
                 return False
-            event = tx.get("event", row[0])
+            event = tx.get("event", row[0], account=tx.owner(row[0]))
         accepted, answer = False, ""
         for _ in range(1 + int(switches.get("repeat", 0))):
             accepted, answer = self._send(event)

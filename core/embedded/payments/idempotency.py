@@ -36,10 +36,11 @@ def run(store: Store, request: ApiRequest, act: Callable[[Transaction], Any], *,
         with store.transaction() as tx:
             response = _execute(tx, act)
             tx.db.execute(
-                "UPDATE idempotency_keys SET status = ?, body = ? WHERE key = ?", (response.status, json.dumps(response.body), request.key)
+                "UPDATE idempotency_keys SET status = ?, body = ? WHERE key = ?",
+                (response.status, json.dumps(response.body), _scoped(request)),
             )
     except BaseException:
-        release(store, request.key)
+        release(store, _scoped(request))
         raise
     return response
 
@@ -49,15 +50,15 @@ def claim(store: Store, request: ApiRequest) -> ApiResponse | None:
     fingerprint = hashlib.sha256(json.dumps([request.path, request.params], sort_keys=True).encode()).hexdigest()
     with store.transaction() as tx:
         row = tx.db.execute(
-            "SELECT fingerprint, path, boot, created, status, body FROM idempotency_keys WHERE key = ?", (request.key,)
+            "SELECT fingerprint, path, boot, created, status, body FROM idempotency_keys WHERE key = ?", (_scoped(request),)
         ).fetchone()
         if row is not None and (time.time() - row[3] > LIFETIME_SECONDS or (row[4] is None and row[2] != BOOT)):
-            tx.db.execute("DELETE FROM idempotency_keys WHERE key = ?", (request.key,))
+            tx.db.execute("DELETE FROM idempotency_keys WHERE key = ?", (_scoped(request),))
             row = None
         if row is None:
             tx.db.execute(
                 "INSERT INTO idempotency_keys (key, fingerprint, path, boot, created) VALUES (?, ?, ?, ?, ?)",
-                (request.key, fingerprint, request.path, BOOT, time.time()),
+                (_scoped(request), fingerprint, request.path, BOOT, time.time()),
             )
             return None
     saved_fingerprint, path, _, _, status, body = row
@@ -88,8 +89,14 @@ def save_failure(store: Store, request: ApiRequest, response: ApiResponse) -> No
     if request.key and claim(store, request) is None:
         with store.transaction() as tx:
             tx.db.execute(
-                "UPDATE idempotency_keys SET status = ?, body = ? WHERE key = ?", (response.status, json.dumps(response.body), request.key)
+                "UPDATE idempotency_keys SET status = ?, body = ? WHERE key = ?",
+                (response.status, json.dumps(response.body), _scoped(request)),
             )
+
+
+def _scoped(request: ApiRequest) -> str:
+    """Each connected account has keys of its own."""
+    return f"{request.account} {request.key}" if request.account else str(request.key)
 
 
 def release(store: Store, key: str) -> None:

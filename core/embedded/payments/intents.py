@@ -2,16 +2,12 @@
 
 from typing import Any
 
-from core.embedded.payments.events import record_event
+from core.embedded.payments import balance, disputes
+from core.embedded.payments.currencies import CURRENCIES
+from core.embedded.payments.events import tell
 from core.embedded.payments.store import Transaction, timestamp
-from core.embedded.payments.wire import ApiError, ApiRequest, integer, metadata, object_id, random_text, require_known
+from core.embedded.payments.wire import ApiError, ApiRequest, expanded, integer, metadata, object_id, random_text, require_known
 
-# https://docs.stripe.com/currencies: those that we take, with their number of decimals and their smallest charge.
-CURRENCIES = {
-    "aud": (2, 50), "bhd": (3, 200), "brl": (2, 50), "cad": (2, 50), "chf": (2, 50), "czk": (2, 1500), "dkk": (2, 250), "eur": (2, 50),
-    "gbp": (2, 30), "huf": (2, 17500), "inr": (2, 50), "jpy": (0, 50), "krw": (0, 50), "kwd": (3, 200), "mxn": (2, 1000), "nok": (2, 300),
-    "nzd": (2, 50), "pln": (2, 200), "ron": (2, 200), "sek": (2, 300), "sgd": (2, 50), "thb": (2, 1000), "usd": (2, 50),
-}  # fmt: skip
 CANCELABLE = ("requires_payment_method", "requires_confirmation", "requires_action", "requires_capture", "processing")
 CANCELLATION_REASONS = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
 
@@ -27,6 +23,9 @@ TEST_METHODS = {
     "pm_card_visa_chargeDeclinedInsufficientFunds": "insufficient_funds",
     "pm_card_chargeDeclinedExpiredCard": "expired_card",
     "pm_card_createDispute": "dispute",
+    "pm_card_createDisputeInquiry": "inquiry",
+    "pm_card_refundFail": "succeed",
+    "pm_card_pendingRefund": "succeed",
 }
 DECLINES = {
     "generic_decline": ("card_declined", "generic_decline", "Your card was declined."),
@@ -86,18 +85,25 @@ def create(tx: Transaction, request: ApiRequest) -> dict[str, Any]:
         "transfer_group": params.get("transfer_group") or None,
     }
     tx.add(intent)
-    _tell(tx, "payment_intent.created", intent, request)
+    tell(tx, "payment_intent.created", intent, request)
     if params.get("confirm") == "true":
         return confirm(tx, request, intent_id)
     return intent
 
 
 def retrieve(tx: Transaction, request: ApiRequest, intent_id: str) -> dict[str, Any]:
-    """The intent as it is now (https://docs.stripe.com/api/payment_intents/retrieve); `latest_charge` can be expanded."""
+    """The intent as it is now, with its charge and the charge's movement when they are to be expanded.
+
+    Follows https://docs.stripe.com/api/payment_intents/retrieve.
+    """
     require_known(request.params, "expand", "client_secret")
     intent = tx.get("payment_intent", intent_id, param="intent")
-    if "latest_charge" in dict(request.params.get("expand") or {}).values() and intent["latest_charge"]:
-        intent = {**intent, "latest_charge": tx.get("charge", intent["latest_charge"])}
+    wanted = expanded(request.params)
+    if any(path.startswith("latest_charge") for path in wanted) and intent["latest_charge"]:
+        charge = tx.get("charge", intent["latest_charge"])
+        if "latest_charge.balance_transaction" in wanted and charge["balance_transaction"]:
+            charge["balance_transaction"] = tx.get("balance_transaction", charge["balance_transaction"])
+        intent = {**intent, "latest_charge": charge}
     return intent
 
 
@@ -140,12 +146,12 @@ def cancel(tx: Transaction, request: ApiRequest, intent_id: str) -> dict[str, An
         raise unexpected_state(intent, f"You cannot cancel this PaymentIntent because it has a status of {intent['status']}.")
     intent.update(status="canceled", canceled_at=timestamp(), cancellation_reason=reason, next_action=None)
     tx.save(intent)
-    _tell(tx, "payment_intent.canceled", intent, request)
+    tell(tx, "payment_intent.canceled", intent, request)
     return intent
 
 
 def act(tx: Transaction, request: ApiRequest, intent_id: str, outcome: str, *, method: str = "pm_card_visa") -> dict[str, Any]:
-    """What the payer (or the bank) does: succeed, require_action, dispute, or a decline by its reason.
+    """What the payer (or the bank) does: succeed, require_action, dispute, inquiry, or a decline by its reason.
 
     A decline sets the intent back to `requires_payment_method` with `last_payment_error` and raises 402 `card_error`
     (https://docs.stripe.com/declines); the payer may try again.
@@ -162,19 +168,24 @@ def act(tx: Transaction, request: ApiRequest, intent_id: str, outcome: str, *, m
             next_action={"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect"}},
         )
         tx.save(intent)
-        _tell(tx, "payment_intent.requires_action", intent, request)
+        tell(tx, "payment_intent.requires_action", intent, request)
         return intent
     if outcome in DECLINES:
         return _decline(tx, request, intent, outcome)
-    charge = tx.add(_charge(intent, status="succeeded"), parent=intent["id"])
+    charge = _charge(intent, status="succeeded")
+    movement = balance.move(
+        tx, "charge", source=charge["id"], amount=charge["amount"], currency=charge["currency"], fee=balance.fee_of(charge), waits=True
+    )
+    charge["balance_transaction"] = movement["id"]
+    tx.add(charge, parent=intent["id"])
     intent.update(
         status="succeeded", amount_received=intent["amount"], latest_charge=charge["id"], next_action=None, last_payment_error=None
     )
     tx.save(intent)
-    _tell(tx, "charge.succeeded", charge, request)
-    _tell(tx, "payment_intent.succeeded", intent, request)
-    if outcome == "dispute":
-        open_dispute(tx, request, intent)
+    tell(tx, "charge.succeeded", charge, request)
+    tell(tx, "payment_intent.succeeded", intent, request)
+    if outcome in ("dispute", "inquiry"):
+        disputes.open_dispute(tx, request, intent, inquiry=outcome == "inquiry")
     return intent
 
 
@@ -190,97 +201,11 @@ def _decline(tx: Transaction, request: ApiRequest, intent: dict[str, Any], outco
         last_payment_error={name: value for name, value in error.items() if value is not None},
     )
     tx.save(intent)
-    _tell(tx, "charge.failed", charge, request)
-    _tell(tx, "payment_intent.payment_failed", intent, request)
+    tell(tx, "charge.failed", charge, request)
+    tell(tx, "payment_intent.payment_failed", intent, request)
     raise ApiError(
         402, message, kind="card_error", code=code, decline_code=decline_code, charge=charge["id"], payment_intent=intent, saved=True
     )
-
-
-def open_dispute(tx: Transaction, request: ApiRequest, intent: dict[str, Any]) -> dict[str, Any]:
-    """The payer's bank takes the money back for now (https://docs.stripe.com/disputes/how-disputes-work)."""
-    charge = tx.get("charge", intent["latest_charge"])
-    if charge["disputed"]:
-        raise ApiError(409, "This payment is disputed already.", saved=True)
-    now = timestamp()
-    dispute = tx.add(
-        {
-            "id": object_id("du"),
-            "object": "dispute",
-            "amount": intent["amount"] - charge["amount_refunded"],
-            "charge": charge["id"],
-            "created": now,
-            "currency": intent["currency"],
-            "evidence": {},
-            "evidence_details": {"due_by": now + 7 * 24 * 3600, "has_evidence": False, "past_due": False, "submission_count": 0},
-            "is_charge_refundable": False,
-            "livemode": False,
-            "metadata": {},
-            "payment_intent": intent["id"],
-            "reason": "fraudulent",
-            "status": "needs_response",
-        },
-        parent=intent["id"],
-    )
-    charge["disputed"] = True
-    tx.save(charge)
-    _tell(tx, "charge.dispute.created", dispute, request)
-    _tell(tx, "charge.dispute.funds_withdrawn", dispute, request)
-    return dispute
-
-
-def close_dispute(tx: Transaction, request: ApiRequest, intent: dict[str, Any], *, won: bool) -> dict[str, Any]:
-    """The bank decides (https://docs.stripe.com/api/disputes/object#dispute_object-status)."""
-    disputes = [dispute for dispute in tx.children("dispute", intent["id"]) if dispute["status"] == "needs_response"]
-    if not disputes:
-        raise ApiError(409, "This payment has no open dispute.", saved=True)
-    dispute = disputes[-1]
-    dispute["status"] = "won" if won else "lost"
-    tx.save(dispute)
-    if won:
-        _tell(tx, "charge.dispute.funds_reinstated", dispute, request)
-    _tell(tx, "charge.dispute.closed", dispute, request)
-    return dispute
-
-
-def create_refund(tx: Transaction, request: ApiRequest) -> dict[str, Any]:
-    """Give money back, never more than was received (https://docs.stripe.com/api/refunds/create)."""
-    require_known(request.params, "payment_intent", "amount", "reason", "metadata", "expand")
-    intent = tx.get("payment_intent", str(request.params.get("payment_intent", "")), param="payment_intent")
-    if intent["status"] != "succeeded":
-        raise ApiError(
-            400, "This PaymentIntent does not have a successful charge to refund.", code="payment_intent_unexpected_state", saved=True
-        )
-    charge = tx.get("charge", intent["latest_charge"])
-    left = charge["amount"] - charge["amount_refunded"]
-    amount = integer(request.params, "amount") or left
-    if charge["disputed"]:
-        raise ApiError(400, "The charge has been charged back; cannot issue a refund.", code="charge_disputed", saved=True)
-    if left == 0:
-        raise ApiError(400, "Charge has already been refunded.", code="charge_already_refunded", saved=True)
-    if amount > left:
-        raise ApiError(400, f"Refund amount ({amount}) is greater than unrefunded amount on charge ({left})", param="amount", saved=True)
-    refund = tx.add(
-        {
-            "id": object_id("re"),
-            "object": "refund",
-            "amount": amount,
-            "charge": charge["id"],
-            "created": timestamp(),
-            "currency": intent["currency"],
-            "metadata": metadata(request.params),
-            "payment_intent": intent["id"],
-            "reason": request.params.get("reason") or None,
-            "status": "succeeded",
-        },
-        parent=intent["id"],
-    )
-    charge["amount_refunded"] += amount
-    charge["refunded"] = charge["amount_refunded"] == charge["amount"]
-    tx.save(charge)
-    _tell(tx, "refund.created", refund, request)
-    _tell(tx, "charge.refunded", charge, request)
-    return refund
 
 
 def unexpected_state(intent: dict[str, Any], message: str) -> ApiError:
@@ -295,6 +220,7 @@ def _charge(intent: dict[str, Any], *, status: str, failure_code: str | None = N
         "amount": intent["amount"],
         "amount_captured": intent["amount"] if status == "succeeded" else 0,
         "amount_refunded": 0,
+        "balance_transaction": None,
         "captured": status == "succeeded",
         "created": timestamp(),
         "currency": intent["currency"],
@@ -307,8 +233,6 @@ def _charge(intent: dict[str, Any], *, status: str, failure_code: str | None = N
         "payment_intent": intent["id"],
         "refunded": False,
         "status": status,
+        "transfer_group": intent["transfer_group"],
     }
 
-
-def _tell(tx: Transaction, kind: str, subject: dict[str, Any], request: ApiRequest) -> None:
-    record_event(tx, kind, subject, api_version=request.api_version, idempotency_key=request.key)

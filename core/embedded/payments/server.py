@@ -15,7 +15,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from core.embedded.payments import faults, idempotency, intents, page
+from core.embedded.payments import balance, connect, disputes, faults, idempotency, intents, page, refunds
+from core.embedded.payments.clerk import ACTS, Clerk
 from core.embedded.payments.events import Courier
 from core.embedded.payments.store import Store, Transaction
 from core.embedded.payments.wire import MAX_BODY_BYTES, ApiError, ApiRequest, ApiResponse, object_id, parse_form, require_known
@@ -36,7 +37,10 @@ def _list(kind: str, *filters: str) -> Handler:
 
     def handler(tx: Transaction, request: ApiRequest) -> dict[str, Any]:
         require_known(request.params, "limit", "starting_after", "ending_before", "created", "expand", *filters)
-        rows, has_more = tx.page(kind, request.params, parent=request.params.get("payment_intent"))
+        having = {name: str(request.params[name]) for name in filters if name in request.params and name != "payment_intent"}
+        rows, has_more = tx.page(
+            kind, request.params, parent=request.params.get("payment_intent"), account=request.account, having=having
+        )
         return {"object": "list", "url": request.path, "has_more": has_more, "data": rows}
 
     return handler
@@ -47,7 +51,7 @@ def _get(kind: str) -> Handler:
 
     def handler(tx: Transaction, request: ApiRequest, object_id: str) -> dict[str, Any]:
         require_known(request.params, "expand")
-        return tx.get(kind, object_id)
+        return tx.get(kind, object_id, account=request.account)
 
     return handler
 
@@ -66,11 +70,29 @@ ROUTES: list[tuple[str, re.Pattern[str], Handler]] = [
         ("POST", r"payment_intents/([\w-]+)/confirm", intents.confirm),
         ("POST", r"payment_intents/([\w-]+)/cancel", intents.cancel),
         ("GET", r"charges/([\w-]+)", _get("charge")),
-        ("POST", r"refunds", intents.create_refund),
+        ("GET", r"charges", _list("charge", "payment_intent")),
+        ("POST", r"refunds", refunds.create),
         ("GET", r"refunds", _list("refund", "payment_intent")),
         ("GET", r"refunds/([\w-]+)", _get("refund")),
         ("GET", r"disputes", _list("dispute", "payment_intent")),
         ("GET", r"disputes/([\w-]+)", _get("dispute")),
+        ("POST", r"disputes/([\w-]+)", disputes.update),
+        ("POST", r"disputes/([\w-]+)/close", disputes.close),
+        ("POST", r"accounts", connect.create_account),
+        ("GET", r"accounts", _list("account")),
+        ("GET", r"accounts/([\w-]+)", _get("account")),
+        ("POST", r"account_links", connect.create_link),
+        ("POST", r"transfers", connect.create_transfer),
+        ("GET", r"transfers", _list("transfer", "destination", "transfer_group")),
+        ("GET", r"transfers/([\w-]+)", _get("transfer")),
+        ("POST", r"transfers/([\w-]+)/reversals", connect.reverse_transfer),
+        ("GET", r"transfers/([\w-]+)/reversals", connect.list_reversals),
+        ("POST", r"payouts", connect.create_payout),
+        ("GET", r"payouts", _list("payout", "status")),
+        ("GET", r"payouts/([\w-]+)", _get("payout")),
+        ("GET", r"balance", balance.retrieve),
+        ("GET", r"balance_transactions", _list("balance_transaction", "currency", "source", "type")),
+        ("GET", r"balance_transactions/([\w-]+)", _get("balance_transaction")),
         ("GET", r"events", _list("event")),
         ("GET", r"events/([\w-]+)", _get("event")),
     )
@@ -88,6 +110,7 @@ class PaymentServer(ThreadingHTTPServer):
     ) -> None:
         self.store, self.secret_key, self.public_url = store, secret_key, public_url.rstrip("/")
         self.courier = Courier(store, url=webhook_url, secret=webhook_secret) if webhook_url else None
+        self.clerk = Clerk(store, done=self.wake_courier)
         super().__init__(address, RequestHandler)
 
     def server_bind(self) -> None:
@@ -96,6 +119,11 @@ class PaymentServer(ThreadingHTTPServer):
         self.socket.bind(self.server_address)
         self.server_address = self.socket.getsockname()
         self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+
+    def wake_courier(self) -> None:
+        """There may be events to deliver."""
+        if self.courier:
+            self.courier.wake.set()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that went away is no news."""
@@ -128,7 +156,9 @@ class RequestHandler(BaseHTTPRequestHandler):
             if path == "/healthz":
                 self._answer(ApiResponse(200, {"status": "ok"}))
             elif path.startswith("/pay/"):
-                self._serve_page(path, body)
+                self._answer_page(*self._pay_page(path.removeprefix("/pay/").rstrip("/"), body))
+            elif path.startswith("/onboarding/"):
+                self._answer_page(*self._onboarding_page(path.removeprefix("/onboarding/").rstrip("/"), body))
             else:
                 self._require_key()
                 if path.startswith("/_stand-in/"):
@@ -163,6 +193,8 @@ class RequestHandler(BaseHTTPRequestHandler):
             raw=body,
             key=self.headers.get("Idempotency-Key") if self.command == "POST" else None,
             api_version=self.headers.get("Stripe-Version", ""),
+            account=self._account(),
+            public_url=self.server.public_url,
         )
         if mode == "error_saved":
             failure = ApiResponse(500, {"error": {"type": "api_error", "message": "Sorry, something went wrong on our side."}})
@@ -170,8 +202,7 @@ class RequestHandler(BaseHTTPRequestHandler):
             self._answer(failure)
             return
         response = self._dispatch(request, delay_seconds=fault["seconds"] if mode == "slow" else 0)
-        if self.server.courier:
-            self.server.courier.wake.set()
+        self.server.wake_courier()
         if mode == "time_out_after":
             time.sleep(fault["seconds"])
         if mode in ("time_out_after", "cut_after"):
@@ -200,6 +231,10 @@ class RequestHandler(BaseHTTPRequestHandler):
             answer = faults.set_fault(self.server.store, given) if self.command == "POST" else faults.clear_fault(self.server.store)
         elif path == "/_stand-in/webhooks" and self.command == "POST":
             answer = faults.set_webhooks(self.server.store, given)
+        elif path == "/_stand-in/later" and self.command == "POST":
+            answer = faults.set_later(self.server.store, given)
+        elif path == "/_stand-in/act" and self.command == "POST":
+            answer = self._act(str(given.get("act")), str(given.get("id")))
         elif path == "/_stand-in/deliveries" and self.command == "GET":
             with self.server.store.transaction() as tx:
                 rows = tx.db.execute("SELECT event, attempts, delivered, answer FROM deliveries ORDER BY rowid").fetchall()
@@ -208,13 +243,42 @@ class RequestHandler(BaseHTTPRequestHandler):
             raise ApiError(404, "There is no such switch.")
         self._answer(ApiResponse(200, answer))
 
-    def _serve_page(self, path: str, body: bytes) -> None:
-        self._answer_page(*self._page(path, body))
+    def _act(self, act: str, object_id: str) -> dict[str, Any]:
+        """Have time or a bank do one of `clerk.ACTS` to an object now."""
+        if act not in ACTS:
+            raise ApiError(400, f"act is one of {', '.join(ACTS)}")
+        with self.server.store.transaction() as tx:
+            ACTS[act](tx, object_id)
+        self.server.wake_courier()
+        return {"act": act, "id": object_id}
 
-    def _page(self, path: str, body: bytes) -> tuple[int, str, dict[str, str]]:
+    def _onboarding_page(self, code: str, body: bytes) -> tuple[int, str, dict[str, str]]:
+        """The page behind an account link, and where it leads; a second visit or a late one leads to `refresh_url`."""
+        with self.server.store.transaction() as tx:
+            link = tx.find("account_link", code)
+            if link is None:
+                return 404, page.error_page("No such page", "Check the address: there is no such link."), {}
+            account = tx.get("account", link["account"])
+            headers = {"Content-Security-Policy": page.policy_for_leaving_to(link["return_url"])}
+            if self.command == "POST":
+                outcome = (parse_qs(body.decode(errors="replace")).get("outcome") or [""])[0]
+                if outcome not in connect.ONBOARDING:
+                    return 400, page.error_page("Unknown choice", f"outcome is one of {', '.join(connect.ONBOARDING)}."), {}
+                if not link["opened"] or link["finished"]:
+                    return 303, "", {"Location": link["refresh_url"]}
+                connect.onboard(tx, account["id"], outcome)
+                tx.save({**link, "finished": True})
+                self.server.wake_courier()
+                return 303, "", {"Location": link["return_url"]}
+            if link["opened"] or link["expires_at"] < time.time():
+                return 303, "", {"Location": link["refresh_url"]}
+            tx.save({**link, "opened": True})
+            return 200, page.onboarding_page(account), headers
+
+    def _pay_page(self, intent_id: str, body: bytes) -> tuple[int, str, dict[str, str]]:
         """Status, HTML and headers of the page after what the person chose, if they chose something."""
         with self.server.store.transaction() as tx:
-            intent = tx.find("payment_intent", path.removeprefix("/pay/").rstrip("/"))
+            intent = tx.find("payment_intent", intent_id)
         if intent is None:
             return 404, page.error_page("No such payment", "Check the address: there is no such payment."), {}
         notice = ""
@@ -226,32 +290,34 @@ class RequestHandler(BaseHTTPRequestHandler):
                 self._choose(intent, outcome)
             except ApiError as refusal:
                 return 409, page.error_page("Not possible now", str(refusal)), {}
-            if self.server.courier:
-                self.server.courier.wake.set()
+            self.server.wake_courier()
             if outcome != "abandon":
                 return 303, "", {"Location": f"{self.server.public_url}/pay/{intent['id']}"}
             notice = "You left without paying. You can close this page."
         with self.server.store.transaction() as tx:
             intent = tx.get("payment_intent", intent["id"])
-            disputed = any(dispute["status"] == "needs_response" for dispute in tx.children("dispute", intent["id"]))
-        return 200, page.pay_page(intent, disputed=disputed, notice=notice), {}
+            dispute = disputes.find_open(tx, intent["id"])
+            given_back = tx.children("refund", intent["id"])
+        return 200, page.pay_page(intent, dispute=dispute, refunds=given_back, notice=notice), {}
 
     def _choose(self, intent: dict[str, Any], outcome: str) -> None:
         """Do what the person chose; raises ApiError when the intent's state does not allow it."""
-        version = ""
         with self.server.store.transaction() as tx:
-            for event in tx.page("event", {"limit": "1"})[0]:
-                version = event["api_version"]
-            request = ApiRequest(method="POST", path=f"/v1/payment_intents/{intent['id']}/confirm", params={}, raw=b"", api_version=version)
+            request = ApiRequest(method="POST", path=f"/v1/payment_intents/{intent['id']}/confirm", params={}, raw=b"")
             intent = tx.get("payment_intent", intent["id"])
             if outcome == "abandon":
                 return
-            if outcome in ("dispute_won", "dispute_lost"):
-                intents.close_dispute(tx, request, intent, won=outcome == "dispute_won")
-            elif outcome == "dispute" and intent["status"] == "succeeded":
-                intents.open_dispute(tx, request, intent)
-            elif outcome == "decline":
-                reason = "authentication" if intent["status"] == "requires_action" else "generic_decline"
+            if outcome in page.OF_REFUNDS:
+                self._treat_refunds(tx, intent, outcome)
+            elif outcome in ("dispute_won", "dispute_lost"):
+                dispute = disputes.find_open(tx, intent["id"])
+                if dispute is None:
+                    raise ApiError(409, "This payment has no open dispute.")
+                disputes.decide(tx, dispute["id"], won=outcome == "dispute_won")
+            elif outcome in ("dispute", "inquiry") and intent["status"] == "succeeded":
+                disputes.open_dispute(tx, None, intent, inquiry=outcome == "inquiry")
+            elif outcome in page.DECLINES:
+                reason = "authentication" if intent["status"] == "requires_action" else page.DECLINES[outcome]
                 try:
                     intents.act(tx, request, intent["id"], reason)
                 except ApiError as declined:
@@ -259,6 +325,27 @@ class RequestHandler(BaseHTTPRequestHandler):
                         raise
             else:
                 intents.act(tx, request, intent["id"], outcome)
+
+    def _treat_refunds(self, tx: Transaction, intent: dict[str, Any], outcome: str) -> None:
+        """Say what becomes of the refunds to come, or of the newest one."""
+        if intent["status"] != "succeeded":
+            raise ApiError(409, "This payment is not paid.")
+        if outcome in ("refunds_wait", "refunds_fail"):
+            tx.set_setting(f"refunds:{intent['id']}", outcome.removeprefix("refunds_"))
+            return
+        alive = [refund for refund in tx.children("refund", intent["id"]) if refund["status"] in ("pending", "succeeded")]
+        if not alive or (outcome == "refund_done" and alive[-1]["status"] != "pending"):
+            raise ApiError(409, "This payment has no such refund.")
+        (refunds.succeed if outcome == "refund_done" else refunds.fail)(tx, alive[-1]["id"])
+
+    def _account(self) -> str:
+        """The connected account that the call is made for (https://docs.stripe.com/connect/authentication)."""
+        account: str = self.headers.get("Stripe-Account", "")
+        if account:
+            with self.server.store.transaction() as tx:
+                if tx.find("account", account) is None:
+                    raise ApiError(403, f"The provided key does not have access to account '{account[:40]}'.", code="account_invalid")
+        return account
 
     def _require_key(self) -> None:
         """Bearer or basic, as of https://docs.stripe.com/api/authentication."""
@@ -315,12 +402,15 @@ class RequestHandler(BaseHTTPRequestHandler):
 
 def serve(server: PaymentServer) -> None:
     """Serve until `shutdown()`; starts the courier, stops it at the end and closes the store."""
+    server.clerk.start()
     if server.courier:
         server.courier.start()
     try:
         server.serve_forever(poll_interval=0.2)
     finally:
         server.server_close()
+        server.clerk.stopping.set()
+        server.clerk.join(timeout=3)
         if server.courier:
             server.courier.stop()
             server.courier.join(timeout=3)

@@ -17,6 +17,7 @@ CREATE TABLE IF NOT EXISTS objects (
     id TEXT NOT NULL UNIQUE,
     kind TEXT NOT NULL,
     parent TEXT,
+    account TEXT NOT NULL DEFAULT '',
     created INTEGER NOT NULL,
     body TEXT NOT NULL
 );
@@ -39,6 +40,16 @@ CREATE TABLE IF NOT EXISTS deliveries (
     answer TEXT
 );
 CREATE INDEX IF NOT EXISTS deliveries_due ON deliveries (due) WHERE delivered IS NULL;
+CREATE TABLE IF NOT EXISTS movements (
+    id TEXT PRIMARY KEY,
+    account TEXT NOT NULL,
+    currency TEXT NOT NULL,
+    net INTEGER NOT NULL,
+    available_on INTEGER NOT NULL
+);
+CREATE INDEX IF NOT EXISTS movements_of_account ON movements (account, currency);
+CREATE TABLE IF NOT EXISTS jobs (id INTEGER PRIMARY KEY AUTOINCREMENT, due REAL NOT NULL, act TEXT NOT NULL, object TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS jobs_due ON jobs (due);
 CREATE TABLE IF NOT EXISTS settings (name TEXT PRIMARY KEY, body TEXT NOT NULL);
 """
 
@@ -54,6 +65,8 @@ class Store:
         self._db.execute("PRAGMA synchronous=FULL")
         self._db.execute("PRAGMA cache_size=-2000")
         self._db.executescript(SCHEMA)
+        if "account" not in [row[1] for row in self._db.execute("PRAGMA table_info(objects)")]:  # a file from before there were accounts
+            self._db.execute("ALTER TABLE objects ADD COLUMN account TEXT NOT NULL DEFAULT ''")
 
     @contextmanager
     def transaction(self) -> Iterator["Transaction"]:
@@ -79,11 +92,11 @@ class Transaction:
     def __init__(self, db: sqlite3.Connection) -> None:
         self.db = db
 
-    def add(self, body: dict[str, Any], *, parent: str | None = None) -> dict[str, Any]:
-        """Keep a new object; its `object` member is its kind."""
+    def add(self, body: dict[str, Any], *, parent: str | None = None, account: str = "") -> dict[str, Any]:
+        """Keep a new object; its `object` member is its kind, `account` the connected account that owns it."""
         self.db.execute(
-            "INSERT INTO objects (id, kind, parent, created, body) VALUES (?, ?, ?, ?, ?)",
-            (body["id"], body["object"], parent, body["created"], json.dumps(body)),
+            "INSERT INTO objects (id, kind, parent, account, created, body) VALUES (?, ?, ?, ?, ?, ?)",
+            (body["id"], body["object"], parent, account, body["created"], json.dumps(body)),
         )
         return body
 
@@ -92,28 +105,42 @@ class Transaction:
         self.db.execute("UPDATE objects SET body = ? WHERE id = ?", (json.dumps(body), body["id"]))
         return body
 
-    def find(self, kind: str, object_id: str) -> dict[str, Any] | None:
-        """The object, or None."""
-        row = self.db.execute("SELECT body FROM objects WHERE id = ? AND kind = ?", (object_id, kind)).fetchone()
+    def find(self, kind: str, object_id: str, *, account: str = "") -> dict[str, Any] | None:
+        """The object of the platform or of a connected account, or None."""
+        query = "SELECT body FROM objects WHERE id = ? AND kind = ? AND account = ?"
+        row = self.db.execute(query, (object_id, kind, account)).fetchone()
         return json.loads(row[0]) if row else None
 
-    def get(self, kind: str, object_id: str, *, param: str = "id") -> dict[str, Any]:
+    def get(self, kind: str, object_id: str, *, account: str = "", param: str = "id") -> dict[str, Any]:
         """The object; raises the 404 of https://docs.stripe.com/error-codes#resource-missing."""
-        found = self.find(kind, object_id)
+        found = self.find(kind, object_id, account=account)
         if found is None:
             raise ApiError(404, f"No such {kind}: '{object_id[:60]}'", code="resource_missing", param=param)
         return found
+
+    def owner(self, object_id: str) -> str:
+        """The connected account that an object belongs to; empty for the platform's own."""
+        row = self.db.execute("SELECT account FROM objects WHERE id = ?", (object_id,)).fetchone()
+        return row[0] if row else ""
 
     def children(self, kind: str, parent: str) -> list[dict[str, Any]]:
         """Everything of a kind that belongs to one object, oldest first."""
         rows = self.db.execute("SELECT body FROM objects WHERE parent = ? AND kind = ? ORDER BY seq", (parent, kind))
         return [json.loads(body) for (body,) in rows]
 
-    def page(self, kind: str, params: dict[str, Any], *, parent: str | None = None) -> tuple[list[dict[str, Any]], bool]:
-        """Newest first, by cursor: `limit`, `starting_after`, `ending_before`, `created` (https://docs.stripe.com/api/pagination)."""
+    def page(
+        self, kind: str, params: dict[str, Any], *, parent: str | None = None, account: str = "", having: dict[str, str] | None = None
+    ) -> tuple[list[dict[str, Any]], bool]:
+        """Newest first, by cursor: `limit`, `starting_after`, `ending_before`, `created` (https://docs.stripe.com/api/pagination).
+
+        `having` asks for values of members of the object.
+        """
         limit = _limit(params)
-        where: list[str] = ["kind = ?"]
-        values: list[str | int] = [kind]
+        where: list[str] = ["kind = ?", "account = ?"]
+        values: list[str | int] = [kind, account]
+        for name, value in (having or {}).items():
+            where.append(f"json_extract(body, '$.{name}') = ?")
+            values.append(value)
         if parent is not None:
             where.append("parent = ?")
             values.append(parent)
@@ -139,6 +166,18 @@ class Transaction:
         ).fetchall()
         found = [json.loads(body) for (body,) in rows[:limit]]
         return (found[::-1] if backwards else found), len(rows) > limit
+
+    def later(self, act: str, object_id: str, *, seconds: float) -> None:
+        """Have `act` done to an object after a while, whatever is killed meanwhile."""
+        self.db.execute("INSERT INTO jobs (due, act, object) VALUES (?, ?, ?)", (time.time() + seconds, act, object_id))
+
+    def take_job(self) -> tuple[str, str] | None:
+        """The next job that is due, which is done in this transaction: what to do, and to which object."""
+        row = self.db.execute("SELECT id, act, object FROM jobs WHERE due <= ? ORDER BY due, id LIMIT 1", (time.time(),)).fetchone()
+        if row is None:
+            return None
+        self.db.execute("DELETE FROM jobs WHERE id = ?", (row[0],))
+        return row[1], row[2]
 
     def setting(self, name: str, default: Any) -> Any:
         """A switch that survives a restart."""

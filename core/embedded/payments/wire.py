@@ -54,6 +54,8 @@ class ApiRequest:
     raw: bytes
     key: str | None = None
     api_version: str = ""
+    account: str = ""  # the connected account that the call is made for (https://docs.stripe.com/connect/authentication)
+    public_url: str = ""  # where people reach this server
 
 
 @dataclass(frozen=True)
@@ -112,6 +114,12 @@ def integer(params: dict[str, Any], name: str, *, required: bool = False, minimu
     if number > maximum:
         raise ApiError(400, f"Amount must be no more than {maximum}.", code="amount_too_large", param=name)
     return number
+
+
+def expanded(params: dict[str, Any]) -> list[str]:
+    """The members that the caller wants as whole objects (https://docs.stripe.com/api/expanding_objects)."""
+    wanted = params.get("expand") or {}
+    return [str(path) for path in wanted.values()] if isinstance(wanted, dict) else []
 
 
 def metadata(params: dict[str, Any]) -> dict[str, str]:
