@@ -6,7 +6,7 @@ REVSYNC_DATA_DIR ?= .data
 export PORT REVSYNC_DATA_DIR REVSYNC_PUBLIC_HOST
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-long demo demo-tuner vectors verifiers bench lint types layers openapi examples openapi-check schemathesis schemathesis-long client-ts debian-check migrations-check compose-env requirements doctor logs clean
+.PHONY: help install install-dev run test test-long demo demo-tuner vectors verifiers faults bench lint types layers openapi examples openapi-check schemathesis schemathesis-long client-ts debian-check migrations-check compose-env requirements doctor logs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ vectors: install-dev ## Write docs/vectors (the same bytes every time)
 verifiers: install-dev ## Both verifiers over docs/vectors, and the TypeScript one bundled for a phone
 	@$(BIN)/python tools/verify_download.py vectors docs/vectors
 	@cd tools/verifier-ts && export PATH="$(CURDIR)/$(BIN):$$PATH" && npm ci --ignore-scripts --silent && npm test --silent
+
+faults: install-dev ## Kill, freeze and cut off parts of the system while people buy: SHORT=1 SEED=1 FROM=scenario WRITE=1
+	@$(BIN)/python -m tools.faults $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(FROM),--from $(FROM)) $(if $(WRITE),--write)
 
 bench: install-dev ## Measure the hot endpoints against the raw floor; writes benchmarks/
 	@$(BIN)/python -m benchmarks

@@ -54,6 +54,8 @@ class System:
     first start of this very system already took longer than usual.
     """
 
+    module = "core.embedded.supervisor"
+
     def __init__(self, data: Path, *, public_host: str = "", demo: bool = False) -> None:
         self.data, self.public_host, self.demo = data, public_host, demo
         self.port = ports.free_port()
@@ -71,7 +73,7 @@ class System:
         }
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "core.embedded.supervisor"], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, "-m", self.module], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
             )
         return self
 

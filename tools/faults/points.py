@@ -1,0 +1,40 @@
+"""The points at which a process can be told to die: a name, the function that is passed there, and on which side of it.
+
+Each stands between two steps whose order the design decides (money.md, "Purchase in three steps"): what was done before the point must
+be found again by whoever comes next. A function that is no longer there fails the start of the system, so that no point is passed by
+nobody.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Point:
+    """`where` is looked up as the code does it: in the module that calls the function."""
+
+    name: str
+    where: str
+    before: bool
+    process: str  # which child of the supervisor passes it: web or worker
+    what: str
+
+
+def _before(name: str, where: str, process: str, what: str) -> Point:
+    return Point(name, where, True, process, what)
+
+
+def _after(name: str, where: str, process: str, what: str) -> Point:
+    return Point(name, where, False, process, what)
+
+
+POINTS = (
+    _before("reserved", "marketplace.services.purchasing.open_payment", "web", "the purchase is reserved, the provider was not asked"),
+    _before("asked", "marketplace.services.settlement._attach", "web", "the provider has an intent, we have not noted it"),
+    _after("attached", "marketplace.services.purchasing.open_payment", "web", "the intent is noted, the client has no answer"),
+    _after("inbox", "marketplace.views.purchasing.webhooks.receive_event", "web", "the event is in the inbox, the provider has no 2xx"),
+    _before("paying", "marketplace.services.settlement.book_sale", "worker", "in the transaction that sets PAID, before the books"),
+    _after("booked", "marketplace.services.settlement.book_sale", "worker", "in the transaction that sets PAID, after the books"),
+    _after("applied", "marketplace.services.settlement.apply_intent", "worker", "the purchase is PAID, its event is still RECEIVED"),
+    _before("granting", "marketplace.services.grants._write", "web", "a grant is signed, not written"),
+    _after("granted", "marketplace.services.grants._write", "web", "a grant is written, not committed"),
+)

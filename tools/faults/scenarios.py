@@ -1,0 +1,257 @@
+"""What is done to the system while people buy: one function each, given the stand, a source of chance and whether time is short.
+
+A scenario returns a sentence on what it did, with figures; raises NotDone when it could not do it at all (it then fails).
+"""
+
+import contextlib
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg2
+
+from core.embedded import processes
+from core.testing import process_tree
+from tools.faults.points import POINTS
+from tools.faults.stand import Stand
+
+POINT_WITHIN_SECONDS = 90
+BACK_WITHIN_SECONDS = 120
+
+
+class NotDone(Exception):
+    """The fault could not be made, so nothing was shown."""
+
+
+class NotPossibleHere(Exception):
+    """This machine does not allow it; the report says so."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What a scenario works with."""
+
+    stand: Stand
+    chance: random.Random
+    is_short: bool
+    is_over: Callable[[], bool]
+
+    def pick(self, short: int, long: int) -> int:
+        """How often, or for how many seconds."""
+        return short if self.is_short else long
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """`buyers` in the short and the long form; `may_refuse` where honest clients may meet a 4xx meanwhile."""
+
+    name: str
+    act: Callable[[Setting], str]
+    what: str
+    buyers: tuple[int, int] = (8, 40)
+    may_refuse: bool = False
+    drop_replies: int = 0
+
+
+def _for_a_while(setting: Setting, seconds: float) -> None:
+    time.sleep(min(seconds, 5) if setting.is_over() else seconds)
+
+
+def calm(setting: Setting) -> str:
+    while not setting.is_over():
+        time.sleep(0.2)
+    return "nothing was done: what the others are compared with"
+
+
+def points(setting: Setting) -> str:
+    passed = []
+    for point in setting.chance.sample(POINTS, len(POINTS)):
+        for _ in range(setting.pick(1, 3)):
+            with setting.stand.order(f"point-{point.name}") as order:
+                if not processes.wait_until(lambda order=order: not order.exists(), seconds=POINT_WITHIN_SECONDS):
+                    raise NotDone(f"nobody passed the point {point.name!r} within {POINT_WITHIN_SECONDS} s")
+            passed.append(point.name)
+            setting.stand.wait_until_up()
+    return f"killed at {len(passed)} named points: {', '.join(dict.fromkeys(passed))}"
+
+
+def random_kills(setting: Setting) -> str:
+    kills = dict.fromkeys(("web", "worker", "schedule", "payments"), 0)
+    for _ in range(setting.pick(12, 100)):
+        part = setting.chance.choice(list(kills))
+        setting.stand.kill(part)
+        kills[part] += 1
+        time.sleep(setting.chance.uniform(0.2, 2.5))
+    return "kill -9 at random moments: " + ", ".join(f"{part} {times} times" for part, times in kills.items())
+
+
+def database_killed(setting: Setting) -> str:
+    longest = 0.0
+    times = setting.pick(1, 5)
+    for _ in range(times):
+        setting.stand.kill("database")
+        time.sleep(0.5)
+        longest = max(longest, setting.stand.wait_until_up())
+        _for_a_while(setting, 4)
+    return f"kill -9 of the database {times} times, ready again after {longest:.1f} s at most"
+
+
+def connections_gone(setting: Setting) -> str:
+    url, taken = setting.stand.runtime()["DATABASE_URL"], []
+    seconds = setting.pick(8, 20)
+    deadline = time.monotonic() + seconds
+    most = 0
+    try:
+        while time.monotonic() < deadline:
+            try:
+                taken.append(psycopg2.connect(url))
+                most = max(most, len(taken))
+            except psycopg2.OperationalError:
+                time.sleep(0.1)  # whoever of the application lets one go finds us quicker
+    finally:
+        for connection in taken:
+            connection.close()
+    if most < 10:
+        raise NotDone(f"only {most} connections could be taken")
+    return f"all connections of the database taken for {seconds} s ({most} of them ours)"
+
+
+def rogue_locks(setting: Setting) -> str:
+    held = []
+    for table in ("marketplace_purchase", "marketplace_license", "users_user")[: setting.pick(1, 3)]:
+        with contextlib.closing(psycopg2.connect(setting.stand.runtime()["DATABASE_URL"])) as connection, connection.cursor() as cursor:
+            cursor.execute(f"SET statement_timeout = '30s'; SET lock_timeout = '30s'; LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+            seconds = setting.pick(8, 15)
+            time.sleep(seconds)
+            held.append(f"{table} for {seconds} s")
+    return "a session that is not ours locked " + ", ".join(held)
+
+
+def webhooks_lost(setting: Setting) -> str:
+    stand = setting.stand
+    stand.provider("POST", "/_stand-in/webhooks", {"off": True})
+    try:
+        while not setting.is_over():
+            time.sleep(0.2)
+        lost = sum(row["delivered"] is None for row in stand.provider("GET", "/_stand-in/deliveries")["deliveries"])
+        began = time.monotonic()
+        found = processes.wait_until(lambda: not stand.rows(UNSETTLED)[0][0], seconds=90, pause=1)
+        took = time.monotonic() - began
+        if not found:
+            raise NotDone("90 s without webhooks, and the reconciler has not found what was paid")
+    finally:
+        stand.provider("POST", "/_stand-in/webhooks", {"off": False, "repeat": 9, "shuffle": True})
+    processes.wait_until(lambda: not stand.is_busy(), seconds=120, pause=1)
+    stand.provider("POST", "/_stand-in/webhooks", {"off": False, "repeat": 0, "shuffle": False})
+    return f"{lost} events lost; the reconciler had everything {took:.0f} s after the last purchase; then each came ten times, shuffled"
+
+
+UNSETTLED = """
+SELECT count(*) FROM marketplace_purchase
+ WHERE status = 'PENDING' AND created_at > now() - interval '1 hour' AND updated_at < now() - interval '70 seconds'
+"""
+
+
+def provider_down(setting: Setting) -> str:
+    return _provider_modes(setting, ("down", "rate_limit", "error"))
+
+
+def provider_acts_and_is_silent(setting: Setting) -> str:
+    return _provider_modes(setting, ("time_out_after", "cut_after", "error_saved", "slow"))
+
+
+def _provider_modes(setting: Setting, modes: tuple[str, ...]) -> str:
+    seconds = setting.pick(6, 20)
+    for mode in modes:
+        with setting.stand.provider_fault(mode=mode, seconds=3, times=None, path="/v1/"):
+            _for_a_while(setting, seconds)
+        _for_a_while(setting, 2)
+    return f"payment server: {', '.join(modes)}, each for {seconds} s"
+
+
+def replies_dropped(setting: Setting) -> str:
+    calm(setting)
+    return "each client hangs up twice before it reads an answer: every request comes three times"
+
+
+def clock_steps(setting: Setting) -> str:
+    for seconds in (600, -600):
+        with setting.stand.order("clock", str(seconds)):
+            _for_a_while(setting, setting.pick(6, 15))
+        _for_a_while(setting, 3)
+    return "the web process's clock ten minutes ahead, then ten behind, then right"
+
+
+def rolling_restart(setting: Setting) -> str:
+    times = setting.pick(2, 6)
+    for _ in range(times):
+        setting.stand.signal_part("web", signal.SIGHUP)  # gunicorn starts a new worker process and lets the old one finish
+        _for_a_while(setting, 4)
+        setting.stand.signal_part("worker", signal.SIGTERM)
+        _for_a_while(setting, 4)
+    return f"web and worker restarted {times} times by their own signals"
+
+
+def two_of_each(setting: Setting) -> str:
+    with setting.stand.one_more("run_worker", many=2), setting.stand.one_more("run_schedule"):
+        while not setting.is_over():
+            time.sleep(0.2)
+        time.sleep(setting.pick(5, 65))
+    return "two more workers and one more schedule beside ours, each with its reconciler"
+
+
+def disk_full(setting: Setting) -> str:
+    """On a stand of its own, whose data lies on a small file system."""
+    stand, filler = setting.stand, setting.stand.data / "filler"
+    free = shutil.disk_usage(stand.data).free
+    if free > 8 << 30:
+        raise NotPossibleHere("a small file system can't be mounted here")
+    seconds = setting.pick(8, 20)
+    try:
+        with filler.open("wb") as file, contextlib.suppress(OSError):
+            while True:
+                file.write(os.urandom(1 << 20))
+        _for_a_while(setting, seconds)
+    finally:
+        filler.unlink()
+    took = stand.wait_until_up()
+    return f"the file system of database, files and payment server full for {seconds} s; ready {took:.1f} s after there was room"
+
+
+@contextlib.contextmanager
+def small_disk(at: Path, megabytes: int) -> Iterator[Path]:
+    """A file system of so many megabytes at `at`; the plain directory where mounting is not allowed."""
+    at.mkdir(parents=True, exist_ok=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m,mode=0711", "tmpfs", str(at)], capture_output=True, check=False
+    ).returncode == 0  # fmt: skip
+    try:
+        yield at
+    finally:
+        if mounted:
+            processes.wait_until(lambda: subprocess.run(["umount", str(at)], capture_output=True, check=False).returncode == 0, seconds=20)
+
+
+SCENARIOS = (
+    Scenario("calm", calm, "nothing"),
+    Scenario("points", points, "kill -9 between the steps", buyers=(60, 200)),
+    Scenario("random-kills", random_kills, "kill -9 at random moments", buyers=(40, 200)),
+    Scenario("database", database_killed, "the database is killed and comes back", buyers=(16, 60)),
+    Scenario("connections", connections_gone, "no connection is left", buyers=(16, 40)),
+    Scenario("locks", rogue_locks, "a foreign session holds locks", buyers=(16, 40)),
+    Scenario("webhooks", webhooks_lost, "webhooks lost, then repeated and shuffled"),
+    Scenario("provider-down", provider_down, "the payment server refuses", buyers=(24, 60)),
+    Scenario("provider-silent", provider_acts_and_is_silent, "the payment server acts and does not answer", buyers=(24, 80)),
+    Scenario("replies-dropped", replies_dropped, "clients lose two answers of three", drop_replies=2),
+    Scenario("clock", clock_steps, "the web process's clock steps", buyers=(16, 40), may_refuse=True),
+    Scenario("rolling-restart", rolling_restart, "web and worker are restarted in turn", buyers=(20, 60)),
+    Scenario("two-of-each", two_of_each, "two reconcilers, two schedules"),
+    Scenario("disk-full", disk_full, "the disk is full", buyers=(12, 30)),
+)
+ROOT = process_tree.ROOT
