@@ -29,6 +29,7 @@ from core.audit.sealing import get_chain_state
 from core.exceptions import DomainError, ServiceUnavailable
 from core.tasks.selectors import get_queue_summary
 from core.uploads import scanner
+from core.uploads.rules import LARGEST_BYTES, MIB
 
 OLDEST_POSTGRES = 150_000
 EXTENSIONS = ("pg_trgm", "unaccent")
@@ -221,7 +222,19 @@ def check_scanner() -> Iterator[Finding]:
             if (settings.IS_PRODUCTION)
             else ok("off, as is usual in development")
         )
-    elif status.signatures_at is None or clock.now() - status.signatures_at > scanner.SIGNATURES_GROW_OLD:
+        return
+    try:
+        scanner.try_longest(size_bytes=LARGEST_BYTES)
+    except scanner.StreamTooLong:
+        yield wrong(
+            f"{status.version} takes no stream of {LARGEST_BYTES} bytes: larger uploads than it takes are refused",
+            f"set clamd's StreamMaxLength to at least {LARGEST_BYTES // MIB}M",
+        )
+        return
+    except ServiceUnavailable:
+        yield wrong(f"{status.version} does not scan: uploads wait", "look into clamd's log")
+        return
+    if status.signatures_at is None or clock.now() - status.signatures_at > scanner.SIGNATURES_GROW_OLD:
         yield warn(f"{status.version}: its signatures are older than seven days", "let freshclam update them")
     else:
         yield ok(f"{status.version}, signatures of {status.signatures_at:%Y-%m-%d}")

@@ -42,3 +42,4 @@ RULES: dict[str, UploadRule] = {
     UploadPurpose.STOCK_FILE: UploadRule(16 * MIB, BINARIES, "registered", 500, 2 * GIB),
     UploadPurpose.TUNE_FILE: UploadRule(16 * MIB, BINARIES, "registered", 10_000, 40 * GIB),
 }
+LARGEST_BYTES = max(rule.max_bytes for rule in RULES.values())

@@ -1,14 +1,16 @@
 """The virus scanner's port: clamd's own protocol over TCP or a Unix socket, or none, said explicitly.
 
 `SCANNER` is `clamd://host:port`, `clamd:///path/of/socket`, `off-accepted` (the operator knows), or `off`
-(development and tests). When clamd does not answer, the file waits: nothing passes unscanned.
+(development and tests). When clamd does not answer, the file waits: nothing passes unscanned. A file that is longer than
+its StreamMaxLength would wait for ever: that is told apart, and `doctor` sends a stream as long as the largest upload.
 """
 
 import re
+import select
 import socket
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -42,26 +44,51 @@ class ScannerStatus:
     signatures_at: datetime | None = None
 
 
+class StreamTooLong(Exception):
+    """The scanner takes no stream as long as this one."""
+
+
 def is_enabled() -> bool:
     return settings.SCANNER.startswith("clamd:")
 
 
 def scan(path: Path) -> ScanResult:
-    """Have the file scanned. Raises: ServiceUnavailable("scanner") when it does not answer as it should."""
+    """Have the file scanned. Raises: ServiceUnavailable("scanner") when it does not answer as it should, StreamTooLong."""
     if not is_enabled():
         return ScanResult(scanned=False)
+    with path.open("rb") as file:
+        return _scan(iter(partial(file.read, CHUNK_BYTES), b""))
+
+
+def try_longest(*, size_bytes: int) -> None:
+    """Have so many zeros scanned, as long as the largest upload. Raises: ServiceUnavailable("scanner"), StreamTooLong."""
+    chunk = bytes(CHUNK_BYTES)
+    _scan(chunk[: size_bytes - start] for start in range(0, size_bytes, CHUNK_BYTES))
+
+
+def _scan(chunks: Iterable[bytes]) -> ScanResult:
+    """One stream and what is said of it. Who stops it in its middle says why, and hangs up."""
+    is_whole = False
     with _conversation(seconds=SCAN_SECONDS) as clamd:
-        clamd.send(b"zINSTREAM\0")
-        with path.open("rb") as file:
-            for chunk in iter(partial(file.read, CHUNK_BYTES), b""):
+        try:
+            clamd.send(b"zINSTREAM\0")
+            for chunk in chunks:
                 clamd.send(struct.pack("!I", len(chunk)) + chunk)
-        clamd.send(struct.pack("!I", 0))
+                if clamd.has_said_something():
+                    break
+            else:
+                clamd.send(struct.pack("!I", 0))
+                is_whole = True
+        except (BrokenPipeError, ConnectionResetError):
+            pass
         answer = clamd.answer()
-    if answer == "stream: OK":
+    if answer == "stream: OK" and is_whole:
         return ScanResult(scanned=True)
     if found := re.fullmatch(r"stream: (.+) FOUND", answer):
         return ScanResult(scanned=True, malware=found[1][:200])
-    raise ServiceUnavailable("scanner", retry_after_seconds=30)  # a size limit below ours, an error: not scanned
+    if answer.startswith("INSTREAM size limit exceeded"):
+        raise StreamTooLong
+    raise ServiceUnavailable("scanner", retry_after_seconds=30)  # an error: not scanned
 
 
 def get_status() -> ScannerStatus:
@@ -108,6 +135,11 @@ class _Clamd:
 
     def send(self, data: bytes) -> None:
         self._in_time().sendall(data)
+
+    def has_said_something(self) -> bool:
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        return bool(poll.poll(0))
 
     def answer(self) -> str:
         data = b""

@@ -151,14 +151,11 @@ def check_upload(*, upload_id: UUID, at: datetime) -> None:
         details: dict[str, Any] = {}
         stored = upload.storage_key
         if not reasons:
-            scan = scanner.scan(path)
-            if scan.malware:
-                log.warning("upload_malware", upload=str(upload.id), finding=scan.malware)
-                reasons = [Reason("malware_found", "The virus scanner refuses this file.")]
-            else:
+            scanned, reasons = _scan(upload, path)
+            if not reasons:
                 verdict = inspection.inspect(path, purpose=upload.purpose, name=upload.name, content_type=upload.content_type)
                 reasons = list(verdict.reasons)
-                details = {**verdict.details, "scanned": scan.scanned}
+                details = {**verdict.details, "scanned": scanned}
                 if not reasons:
                     stored, details["stored"] = _promote(upload, path, verdict)
     with transaction.atomic():
@@ -198,6 +195,19 @@ def _receive(upload: Upload, path: Path) -> list[Reason]:
     if digest.hexdigest() != upload.sha256:
         return [Reason("sha256_mismatch", "The file's SHA-256 is not the one that was promised.")]
     return []
+
+
+def _scan(upload: Upload, path: Path) -> tuple[bool, list[Reason]]:
+    """Whether the file was scanned, and the reasons against it. Raises: ServiceUnavailable("scanner"): it waits."""
+    try:
+        result = scanner.scan(path)
+    except scanner.StreamTooLong:  # it would wait for ever
+        log.error("upload_not_scannable", upload=str(upload.id), size_bytes=upload.size_bytes)
+        return False, [Reason("not_scannable", "The virus scanner takes no file as long as this one, and nothing is kept unscanned.")]
+    if result.malware:
+        log.warning("upload_malware", upload=str(upload.id), finding=result.malware)
+        return True, [Reason("malware_found", "The virus scanner refuses this file.")]
+    return result.scanned, []
 
 
 def _promote(upload: Upload, path: Path, verdict: Verdict) -> tuple[str, dict[str, Any]]:

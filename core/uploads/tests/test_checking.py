@@ -336,7 +336,7 @@ class TestScanner:
         assert (DBTaskResult.objects.get(pk=task_id).status, DBTaskResult.objects.get(pk=task_id).worker_ids) == ("READY", [])
 
     def test_an_answer_that_is_neither_clean_nor_found_is_not_a_pass(self, settings, tmp_path):
-        settings.SCANNER = Clamd(answer=b"INSTREAM size limit exceeded. ERROR\0").url
+        settings.SCANNER = Clamd(answer=b"stream: Can't allocate memory ERROR\0").url
         path = tmp_path / "x"
         path.write_bytes(b"x")
 

@@ -26,7 +26,7 @@ from core.testing.tasks import run_all
 from core.uploads import inspection, sandbox, scanner, services
 from core.uploads.enums import UploadPurpose, UploadState
 from core.uploads.models import Upload
-from core.uploads.rules import RULES
+from core.uploads.rules import LARGEST_BYTES, RULES
 from core.uploads.tests import samples
 from core.uploads.tests.factories import UploadFactory, stored_upload
 from users.tests.factories import UserFactory
@@ -361,22 +361,42 @@ def listening(talk):
         server.close()
 
 
-def read_stream(connection):
-    """Read a command and, for INSTREAM, everything that follows it."""
+def read_stream(connection, *, up_to=None):
+    """Read a command and, for INSTREAM, everything that follows it, or so many bytes of it; answers what the command was."""
     file = connection.makefile("rb")
-    command = b""
+    command, read = b"", 0
     while not command.endswith(b"\0"):
         command += file.read(1)
     while command == b"zINSTREAM\0" and (size := struct.unpack("!I", file.read(4))[0]):
-        file.read(size)
+        read += len(file.read(size))
+        if up_to is not None and read > up_to:
+            return b"too long"
+    return command
 
 
-def answering(answer):
+def answering(answer, *, of_version=None):
     def talk(connection):
-        read_stream(connection)
-        connection.sendall(answer)
+        command = read_stream(connection)
+        connection.sendall(of_version if of_version and command == b"zVERSION\0" else answer)
 
     return talk
+
+
+def in_the_middle(answer, *, up_to=1_000_000):
+    """As clamd does it when a stream is longer than its StreamMaxLength: it says so and hangs up, whatever still comes."""
+
+    def talk(connection):
+        said = {
+            b"zVERSION\0": f"ClamAV 1.4.1/27463/{datetime.now():%a %b %d %H:%M:%S %Y}\0".encode(),
+            b"zINSTREAM\0": b"stream: OK\0",
+            b"too long": answer,
+        }
+        connection.sendall(said[read_stream(connection, up_to=up_to)])
+
+    return talk
+
+
+SIZE_LIMIT = b"INSTREAM size limit exceeded. ERROR\0"
 
 
 def trickling(connection):
@@ -397,7 +417,8 @@ def hung_up(connection):
 BAD_SCANNERS = {
     "garbage": answering(b"\xff\xfe<html>\0"),
     "no answer": answering(b""),
-    "an error": answering(b"INSTREAM size limit exceeded. ERROR\0"),
+    "an error": answering(b"stream: Can't allocate memory ERROR\0"),
+    "OK before it has all of it": in_the_middle(b"stream: OK\0"),
     "OK for another stream": answering(b"stream: OKAY\0"),
     "half an answer": answering(b"stream: O"),
     "endless": answering(b"x" * 10_000),
@@ -431,6 +452,26 @@ class TestScanner:
         assert (upload.state, upload.checked_at) == (UploadState.CHECKING, None)
 
 
+    @pytest.mark.parametrize("talk", [answering(SIZE_LIMIT), in_the_middle(SIZE_LIMIT)], ids=["at the end", "in the middle"])
+    def test_a_stream_that_it_cuts_off_is_told_apart(self, talk, settings, tmp_path):
+        path = tmp_path / "file"
+        path.write_bytes(b"\1" * 5_000_000)
+
+        for _ in range(20):  # whoever comes first: its word, or the reset of the connection
+            with listening(talk) as settings.SCANNER, pytest.raises(scanner.StreamTooLong):
+                scanner.scan(path)
+
+    @pytest.mark.django_db
+    def test_a_file_that_it_will_never_scan_is_refused_with_the_reason(self, settings):
+        upload = stored_upload(content=samples.pdf(), checking=True)
+
+        with listening(in_the_middle(SIZE_LIMIT, up_to=10)) as settings.SCANNER:
+            services.check_upload(upload_id=upload.pk, at=NOW)
+
+        upload.refresh_from_db()
+        assert (upload.state, [reason["code"] for reason in upload.reasons]) == (UploadState.REFUSED, ["not_scannable"])
+
+
 class TestWhatStaffAreTold:
     """`doctor` and the admin's front page."""
 
@@ -440,7 +481,7 @@ class TestWhatStaffAreTold:
 
     def signatures(self, age):
         stamp = (datetime.now() - age).strftime("%a %b %d %H:%M:%S %Y")
-        return answering(f"ClamAV 1.4.1/27463/{stamp}\0".encode())
+        return answering(b"stream: OK\0", of_version=f"ClamAV 1.4.1/27463/{stamp}\0".encode())
 
     def test_nothing_when_it_works(self, settings):
         with listening(self.signatures(timedelta(days=6))) as settings.SCANNER:
@@ -456,10 +497,20 @@ class TestWhatStaffAreTold:
         assert level == "warn" and "older than seven days" in trouble and shown == trouble
 
     def test_a_version_that_says_no_date_counts_as_old(self, settings):
-        with listening(answering(b"ClamAV 1.4.1\0")) as settings.SCANNER:
+        with listening(answering(b"stream: OK\0", of_version=b"ClamAV 1.4.1\0")) as settings.SCANNER:
             level, trouble, _ = self.told()
 
         assert level == "warn" and "older than seven days" in trouble
+
+    def test_a_scanner_that_takes_less_than_the_largest_upload(self, settings):
+        for up_to, expected in ((LARGEST_BYTES - 1, "wrong"), (LARGEST_BYTES, "ok")):
+            with listening(in_the_middle(SIZE_LIMIT, up_to=up_to)) as settings.SCANNER:
+                assert [finding.level for finding in doctor.check_scanner()] == [expected]
+        assert LARGEST_BYTES == 16 * 1024 * 1024
+
+    def test_a_scanner_that_answers_and_does_not_scan(self, settings):
+        with listening(answering(b"stream: ERROR\0", of_version=b"ClamAV 1.4.1\0")) as settings.SCANNER:
+            assert [finding.level for finding in doctor.check_scanner()] == ["wrong"]
 
     def test_an_outage(self, settings):
         settings.SCANNER = "clamd://127.0.0.1:9"
