@@ -37,9 +37,9 @@ def decide(client: Client, row: Model, name: str, **given: Any) -> Any:
     return client.post(reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_decide", args=[row.pk, name]), given)
 
 
-def list_queries(client: Client, model: type[Model]) -> int:
+def list_queries(client: Client, model: type[Model], **params: str) -> int:
     """How many queries a model's list makes, apart from the signed-in person's own."""
-    list_of(client, model)
+    list_of(client, model, **params)
     with CaptureQueriesContext(connection) as captured:
-        list_of(client, model)
+        list_of(client, model, **params)
     return len(captured)

@@ -1,5 +1,7 @@
 """Listings and versions: the review queue with files, findings and what changed, and staff's decisions."""
 
+import itertools
+import json
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -11,17 +13,25 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from core import clock
 from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, mark, short_hash, size
 from core.admin_site import Queue, site
+from garage.ecu_images import XRay
+from garage.ecu_images import xray as xray_words
 from marketplace.enums import ReviewReason, StopSeverity, TuneStatus, TuneSuspensionReason, VersionStatus
 from marketplace.exceptions import VersionNotFound
-from marketplace.models import Favorite, Fitment, Tune, TuneFile, TuneVersion
+from marketplace.models import Favorite, FileXRay, Fitment, Tune, TuneFile, TuneVersion
 from marketplace.money import amount_text
-from marketplace.selectors import review_sheet
+from marketplace.selectors import review_queue, review_sheet
 from marketplace.services import evidence, moderation, review, stops
+from marketplace.services.releases import release_drafts
 from users.services import verify_second_factor
 
 TUNE_KINDS = {TuneStatus.PUBLISHED: "good", TuneStatus.SUSPENDED: "bad", TuneStatus.DRAFT: "warn"}
@@ -33,6 +43,14 @@ VERSION_KINDS = {
     VersionStatus.REJECTED: "bad",
     VersionStatus.INVALID: "bad",
 }
+XRAY_COLOURS = {
+    xray_words.MAPS: "#16a34a",
+    xray_words.CODE: "#dc2626",
+    xray_words.TEXT: "#2563eb",
+    xray_words.CHECKSUM: "#9333ea",
+    xray_words.BLANK: "#f59e0b",
+    xray_words.OTHER: "#111827",
+}
 SEVERITY_KINDS = {"error": "bad", "refused": "bad", "warning": "warn"}
 AUTHOR_READS = "The author reads this."
 RIDERS_READ = "Everybody who has the version reads this."
@@ -41,7 +59,7 @@ RIDERS_READ = "Everybody who has the version reads this."
 def _hash_boxes(version: TuneVersion) -> Mapping[str, forms.Field]:
     """One box for each file of the version: whoever publishes says of each hash that they looked at it."""
     choices = [(file.sha256, f"{file.sha256} {file.name}") for file in version.files.order_by("position")]
-    return {
+    fields: dict[str, forms.Field] = {
         "approved_sha256": forms.MultipleChoiceField(
             choices=choices, widget=UnfoldAdminCheckboxSelectMultipleWidget, label="Files that you looked at"
         ),
@@ -86,7 +104,7 @@ def _in_review(version: TuneVersion) -> bool:
 @admin.register(TuneVersion, site=site)
 class TuneVersionAdmin(ReadOnlyAdmin):
     icon, rank, panels_first = "rate_review", 10, True
-    list_display = ("tune_title", "version", "coloured_status", "tuner", "emissions_class", "submitted_at", "published_at")
+    list_display = ("tune_title", "version", "coloured_status", "tuner", "risks", "emissions_class", "submitted_at", "published_at")
     list_filter = ("status", "emissions_class", "inspection_verdict")
     list_select_related = ("tune__tuner",)
     search_fields = ("version", "tune__title", "tune__tuner__business_name")
@@ -200,6 +218,24 @@ class TuneVersionAdmin(ReadOnlyAdmin):
         ),
     )
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        if self._is_queue(request):
+            return review_queue.with_risks(self.model._default_manager.all(), at=clock.now()).order_by(*review_queue.ORDER)
+        return super().get_queryset(request)
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """The queue is worked through by risk, then age; every other list by time."""
+        return review_queue.ORDER if self._is_queue(request) else super().get_ordering(request)
+
+    @staticmethod
+    def _is_queue(request: HttpRequest) -> bool:
+        return request.GET.get("status__exact") == VersionStatus.IN_REVIEW
+
+    @admin.display(description="Why early")
+    def risks(self, row: TuneVersion) -> Any:
+        late = [mark("overdue", "bad")] if getattr(row, "is_overdue", False) else []
+        return format_html_join(" ", "{}", ((each,) for each in [*late, *(mark(why, "warn") for why in _risks(row))])) or "–"
+
     @admin.display(description="Tune", ordering="tune__title")
     def tune_title(self, row: TuneVersion) -> str:
         return row.tune.title
@@ -213,7 +249,7 @@ class TuneVersionAdmin(ReadOnlyAdmin):
         return mark(row.get_status_display(), VERSION_KINDS.get(VersionStatus(row.status), "neutral"))
 
     def panels(self, request: HttpRequest, row: TuneVersion) -> list[Panel]:
-        seen = review_sheet.of_version(row)
+        seen = review_sheet.of_version(row, at=clock.now())
         return [
             Panel(
                 "The version",
@@ -226,6 +262,8 @@ class TuneVersionAdmin(ReadOnlyAdmin):
                     ("Tags", ", ".join(row.tags) or "–"),
                     ("Blocked regions", ", ".join(row.blocked_regions) or "–"),
                     ("Submitted", row.submitted_at or "–"),
+                    ("Place in the queue", seen.position or "–"),
+                    ("Why early", format_html_join(" ", "{}", ((mark(why, "warn"),) for why in seen.risks)) or "–"),
                 ],
             ),
             Panel(
@@ -296,6 +334,18 @@ class TuneVersionAdmin(ReadOnlyAdmin):
                 ],
             ),
             Panel(
+                f"Else changed since {seen.previous.version}" if seen.previous else "Else changed",
+                ("What", "Before", "Now"),
+                [(what, _lines(before), _lines(now)) for what, before, now in seen.changed],
+            ),
+            Panel(
+                "X-ray",
+                ("File", "Against", "Summary", "Where", "Counts", "Checksums", "Largest places (KiB, size, what)"),
+                [_xray_row(row) for row in seen.xrays],
+                note="What the image changes, coarsely. The picture is the whole image from left to right; point at a mark for its kind. "
+                "What lies around a change is a guess by its bytes.",
+            ),
+            Panel(
                 "Holds and recalls",
                 ("Since", "Kind", "Why", "Lifted"),
                 [
@@ -316,6 +366,44 @@ class TuneVersionAdmin(ReadOnlyAdmin):
         except VersionNotFound as missing:
             raise Http404 from missing
         return HttpResponseRedirect(link)
+
+
+def _risks(row: TuneVersion) -> list[str]:
+    return [why.split(":")[0] for why in review_queue.risks_of(row)]
+
+
+def _lines(text: str) -> Any:
+    return format_html_join(SafeString("<br>"), "{}", ((line,) for line in text.splitlines())) or "–"
+
+
+def _xray_row(row: FileXRay) -> tuple[Any, ...]:
+    seen = XRay.from_dict(row.report)
+    return (
+        row.file.name,
+        f"{row.get_against_display()} {row.base_label}".strip(),
+        xray_words.summary(seen),
+        xray_picture(seen),
+        f"{seen.regions} places, {seen.share:.2%}: " + ", ".join(f"{count} {name}" for name, count in seen.kinds.items()),
+        ", ".join(f"{count} {name}" for name, count in seen.checksums.items()) or "none found",
+        _lines("\n".join(f"{place.kilobyte}, {place.size}, {place.kind}" for place in seen.listed[:16])),
+    )
+
+
+def xray_picture(seen: XRay) -> SafeString:
+    """A strip of the whole image with what was changed: plain SVG in the page, no script and no style, as its policy wants."""
+    kinds = {letter: kind for kind, letter in xray_words.LETTERS.items()}
+    marks, at = [], 0
+    for letter, run in itertools.groupby(seen.picture):
+        width = len(list(run))
+        if letter in kinds:
+            marks.append((at, width, XRAY_COLOURS[kinds[letter]], kinds[letter]))
+        at += width
+    drawn = format_html_join("", '<rect x="{}" y="0" width="{}" height="24" fill="{}"><title>{}</title></rect>', marks)
+    return format_html(
+        '<svg viewBox="0 0 256 24" width="384" height="36" role="img" aria-label="Where the image was changed">'
+        '<rect x="0" y="0" width="256" height="24" fill="#d1d5db"></rect>{}</svg>',
+        drawn,
+    )
 
 
 def _file_url(file: TuneFile) -> str:
@@ -419,6 +507,25 @@ class TuneFileAdmin(ReadOnlyAdmin):
     @admin.display(description="SHA-256")
     def hash(self, row: TuneFile) -> Any:
         return short_hash(row.sha256)
+
+
+@admin.register(FileXRay, site=site)
+class FileXRayAdmin(ReadOnlyAdmin):
+    icon, rank = "radiology", 35
+    list_display = ("created_at", "file", "against", "base_label", "regions", "share", "changes_code")
+    list_filter = ("against", "changes_code")
+    list_select_related = ("file",)
+    ordering = ("-created_at", "-pk")
+    concealed = ("report", "share_basis_points")
+    computed = ("share", "picture")
+
+    @admin.display(description="Share", ordering="share_basis_points")
+    def share(self, row: FileXRay) -> str:
+        return f"{row.share_basis_points / 100:.2f} %"
+
+    @admin.display(description="Where")
+    def picture(self, row: FileXRay) -> Any:
+        return xray_picture(XRay.from_dict(row.report))
 
 
 @admin.register(Fitment, site=site)

@@ -14,6 +14,7 @@ from users.enums import Role
 from users.models import User
 
 REVIEW_WITHIN = timedelta(hours=72)
+LARGE_CHANGE_BASIS_POINTS = 2_500
 MAX_UNPUBLISHED_VERSIONS = 20
 PROHIBITED_TAGS = frozenset({VersionTag.CATALYST_DELETE, VersionTag.EGR_DELETE, VersionTag.DPF_DELETE, VersionTag.SCR_DELETE})
 

@@ -1,12 +1,15 @@
 """What a reviewer looks at before deciding on a version: read once, a fixed number of queries."""
 
+import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Q
 
 from marketplace.enums import FlashOutcome, ReleaseChannel
-from marketplace.models import Fitment, Flash, TuneFile, TuneVersion, VersionStop
+from marketplace.models import FileXRay, Fitment, Flash, TuneFile, TuneVersion, VersionStop
+from marketplace.selectors.review_queue import positions_of, risks_of, with_risks
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,17 @@ class ReviewSheet:
     previous: TuneVersion | None
     added: list[str]
     removed: list[str]
+    changed: list[tuple[str, str, str]]  # what else differs from the previous version: what, before, now
+    xrays: list[FileXRay]
+    risks: list[str]
+    position: int | None
     copies: list[TuneFile]
     test_flashes: str
     stops: list[VersionStop]
 
 
-def of_version(version: TuneVersion) -> ReviewSheet:
-    """Everything about a version that its reviewer should see. Eight queries at most."""
+def of_version(version: TuneVersion, *, at: datetime) -> ReviewSheet:
+    """Everything about a version that its reviewer should see. A dozen queries, however much there is."""
     files = list(version.files.order_by("position"))
     fitments = list(Fitment.objects.filter(version=version).select_related("file").order_by("file__position", "position"))
     previous = (
@@ -53,6 +60,10 @@ def of_version(version: TuneVersion) -> ReviewSheet:
         previous=previous,
         added=sorted(now - before) if previous else [],
         removed=sorted(before - now),
+        changed=_differences(previous, version, files) if previous else [],
+        xrays=list(FileXRay.objects.filter(file__version=version).select_related("file").order_by("file__position", "against")),
+        risks=risks_of(with_risks(TuneVersion.objects.filter(pk=version.pk), at=at).get()),
+        position=positions_of([version.pk], at=at).get(version.pk),
         copies=_copies(version, files),
         test_flashes=_test_flashes(version),
         stops=list(VersionStop.objects.filter(version=version).order_by("-since")),
@@ -86,6 +97,28 @@ def _lines(fitments: Any) -> set[str]:
         f"{row.image_size_bytes} bytes"
         for row in fitments
     }
+
+
+def _differences(previous: TuneVersion, version: TuneVersion, files: list[TuneFile]) -> list[tuple[str, str, str]]:
+    """Claims, requirements, words and files that are not what they were."""
+    pairs = [
+        ("Emissions class", previous.get_emissions_class_display(), version.get_emissions_class_display()),
+        ("Certification number", previous.certification_number, version.certification_number),
+        ("Tags", ", ".join(previous.tags), ", ".join(version.tags)),
+        ("Blocked regions", ", ".join(previous.blocked_regions), ", ".join(version.blocked_regions)),
+        ("Changelog", previous.changelog, version.changelog),
+    ]
+    pairs += [
+        (f"Requires: {name.replace('_', ' ')}", _said(previous.requirements.get(name)), _said(version.requirements.get(name)))
+        for name in sorted({*previous.requirements, *version.requirements})
+    ]
+    was, now = list(previous.files.order_by("position")), files
+    pairs.append(("Files", *("\n".join(f"{file.sha256} {file.calibration_id_after}".strip() for file in each) for each in (was, now))))
+    return [(what, before or "–", after or "–") for what, before, after in pairs if before != after]
+
+
+def _said(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True) if value not in (None, "", [], {}) else ""
 
 
 def _copies(version: TuneVersion, files: list[TuneFile]) -> list[TuneFile]:

@@ -14,10 +14,10 @@ from marketplace.exceptions import VersionNotFound
 from marketplace.models import Tune, TuneVersion
 from marketplace.policies.tunes import PUBLIC_STATUSES, REVIEW_WITHIN
 from marketplace.selectors.fitment import with_files
+from marketplace.selectors.review_queue import positions_of
 from marketplace.selectors.tunes import PUBLIC
 
 NEWEST_VERSION = Ordering("newest", Key("version_order", desc=True), Key("id", desc=True))
-QUEUE = Ordering("queue", Key("submitted_at"), Key("id"))
 MEDIAN_OVER = timedelta(days=90)
 DECISIONS: dict[str, str] = {
     VersionStatus.CHANGES_REQUESTED: "CHANGES_REQUESTED",
@@ -25,11 +25,6 @@ DECISIONS: dict[str, str] = {
     **dict.fromkeys(PUBLIC_STATUSES, "PUBLISHED"),
 }
 
-_POSITION = """
-SELECT mine.id, (SELECT count(*) FROM marketplace_tuneversion ahead
-                  WHERE ahead.status = 'IN_REVIEW' AND (ahead.submitted_at, ahead.id) <= (mine.submitted_at, mine.id))
-  FROM marketplace_tuneversion mine WHERE mine.id = ANY(%s) AND mine.status = 'IN_REVIEW'
-"""
 _MEDIAN = """
 SELECT percentile_cont(0.5) WITHIN GROUP (ORDER BY extract(epoch FROM decided_at - submitted_at))
   FROM (SELECT decided_at, submitted_at FROM marketplace_tuneversion WHERE decided_at > %s ORDER BY decided_at DESC LIMIT 200) AS recent
@@ -71,11 +66,13 @@ def is_own(version: TuneVersion, viewer) -> bool:
 
 
 def standings_of(versions: Iterable[TuneVersion], *, at: datetime) -> dict[UUID, dict[str, Any]]:
-    """For each version its place in the queue, the median wait, when a decision is due, and the last decision. Two queries."""
+    """For each version its place in the queue, the median wait, when a decision is due, and the last decision.
+
+    One query, and one more when any is in review.
+    """
     versions = list(versions)
+    positions = positions_of((version.pk for version in versions if version.status == VersionStatus.IN_REVIEW), at=at)
     with connection.cursor() as cursor:
-        cursor.execute(_POSITION, [[version.pk for version in versions]])
-        positions = dict(cursor.fetchall())
         cursor.execute(_MEDIAN, [at - MEDIAN_OVER])
         (median_seconds,) = cursor.fetchone()
     median_wait_hours = None if median_seconds is None else round(float(median_seconds) / 3600, 1)

@@ -7,9 +7,11 @@ from uuid import UUID
 from django.db import transaction
 
 from core import audit, storage
+from core.models import Upload
 from core.tasks import enqueue
 from marketplace.enums import LicenseState, TuneStatus, VersionStatus
 from marketplace.exceptions import (
+    OwnVersion,
     PublishBlocked,
     ReleaseOutdated,
     TuneFileMissing,
@@ -127,8 +129,16 @@ def _find(version_id: UUID) -> TuneVersion:
     return version
 
 
-def _ensure_publishable(version: TuneVersion, *, reviewer: User, approved: list[str], at: datetime) -> None:
+def _ensure_may_review(version: TuneVersion, reviewer: User) -> None:
+    """Never the author, and never who uploaded one of its files. Raises: PermissionRefused, OwnVersion."""
     policies.ensure_may_review(reviewer, version.tune)
+    uploads = version.files.values("upload_id")
+    if Upload.objects.filter(pk__in=uploads, owner_id=reviewer.pk).exists():
+        raise OwnVersion
+
+
+def _ensure_publishable(version: TuneVersion, *, reviewer: User, approved: list[str], at: datetime) -> None:
+    _ensure_may_review(version, reviewer)
     policies.ensure_may_move(version, VersionStatus.PUBLISHED)
     if version.status != VersionStatus.IN_REVIEW:
         raise VersionIllegalMove(state=version.status)  # lifting a hold or a recall is another service
@@ -145,7 +155,7 @@ def _turn_down(version_id: UUID, to: str, reviewer: User, reason_code: str, note
     with transaction.atomic():
         found = _find(version_id)
         version = lock_version(version_id=found.pk, tune_id=found.tune_id)
-        policies.ensure_may_review(reviewer, version.tune)
+        _ensure_may_review(version, reviewer)
         policies.ensure_may_move(version, to)
         version.status = to
         _decide(version, reviewer=reviewer, reason_code=reason_code, note=note, at=at)

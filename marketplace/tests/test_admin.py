@@ -1,12 +1,17 @@
 """The review queue and the stops in the admin: what a reviewer sees, decides, and is refused."""
 
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
 
-from core.models import AuditEvent
+from core import clock
+from core.models import AuditEvent, Upload
 from core.testing.admin import admin_client, decide, list_of, list_queries, page_of
 from marketplace.enums import StopKind, TuneStatus, VersionStatus
 from marketplace.models import License, Purchase, Release, Tune, TuneVersion, VersionStop
+from marketplace.selectors.review_queue import positions_of
+from marketplace.services import stops
 from marketplace.tests.factories import LicenseFactory, PurchaseFactory, TuneFactory, TuneVersionFactory
 from marketplace.tests.factories.trust import released_tune
 from tuners.tests.factories import TunerProfileFactory
@@ -188,3 +193,97 @@ class TestReadOnly:
             make()
 
         assert list_queries(client, model) == few
+
+
+@pytest.mark.django_db
+class TestTheQueue:
+    def queue(self, client) -> str:
+        return list_of(client, TuneVersion, status__exact=VersionStatus.IN_REVIEW)
+
+    def known(self, **facts):
+        """A version of a tune that has published before, so that nothing speaks for haste."""
+        tune = TuneFactory(published=True, version__version="1.0.0")
+        return in_review(tune=tune, version="2.0.0", **facts)
+
+    def test_it_is_ordered_by_risk_then_age_and_says_why(self, client):
+        now = clock.now()
+        old = self.known(submitted_at=now - timedelta(hours=3))
+        older = self.known(submitted_at=now - timedelta(hours=4))
+        overdue = self.known(submitted_at=now - timedelta(hours=80))
+        new_tuner = in_review(submitted_at=now)
+        first = in_review(tune=TuneFactory(tuner=old.tune.tuner), submitted_at=now)
+        complaint = self.known(submitted_at=now)
+        stops.hold_version(
+            actor=UserFactory(admin=True),
+            version_id=complaint.tune.versions.get(version="1.0.0").pk,
+            reason="Rough idle.",
+            severity="info",
+            at=now - timedelta(days=3),
+        )
+        expected = [overdue, new_tuner, complaint, first, older, old]
+        # equal numbers of reasons go by age
+        TuneVersion.objects.filter(pk=first.pk).update(submitted_at=now - timedelta(minutes=1))
+        TuneVersion.objects.filter(pk=complaint.pk).update(submitted_at=now - timedelta(minutes=2))
+
+        page = self.queue(client)
+
+        places = [page.index(str(version.pk)) for version in expected]
+        assert places == sorted(places)
+        assert positions_of([version.pk for version in expected], at=now) == {
+            version.pk: place for place, version in enumerate(expected, start=1)
+        }
+        for words in ("overdue", "new tuner", "complaint", "first version"):
+            assert words in page
+        assert "new tuner: nothing published before" in page_of(client, new_tuner)
+
+    def test_a_large_change_comes_first(self, client):
+        calm = self.known(submitted_at=clock.now() - timedelta(hours=1))
+        large = self.known(xray={"share_basis_points": 5_000})
+
+        assert positions_of([calm.pk, large.pk], at=clock.now()) == {large.pk: 1, calm.pk: 2}
+        page = page_of(client, large)
+        assert "<svg" in page and 'fill="#16a34a"' in page
+        assert "large change" in page
+
+    def test_its_cost_does_not_grow(self, client):
+        self.known()
+        few = list_queries(client, TuneVersion, status__exact=VersionStatus.IN_REVIEW)
+        for _ in range(5):
+            self.known()
+
+        assert list_queries(client, TuneVersion, status__exact=VersionStatus.IN_REVIEW) == few
+
+    def test_nobody_decides_on_what_they_uploaded(self, client, admin):
+        """Also when the listing is somebody else's."""
+        version = in_review()
+        at = clock.now()
+        Upload.objects.create(
+            id=version.files.get().upload_id,
+            owner_id=admin.pk,
+            purpose="TUNE_FILE",
+            name="a.bin",
+            size_bytes=1,
+            sha256="0" * 64,
+            content_type="text/plain",
+            storage_key="k",
+            created_at=at,
+            expires_at=at,
+        )
+
+        decide(client, version, "publish", reason="Mine.", approved_sha256=hashes(version))
+        decide(client, version, "request-changes", reason="Mine.", cause="DESCRIPTION_UNCLEAR")
+
+        version.refresh_from_db()
+        assert version.status == VersionStatus.IN_REVIEW
+
+    def test_the_sheet_tells_all_differences_to_the_version_before(self, client):
+        tune = TuneFactory(published=True, version__changelog="What was before.", version__emissions_class="UNCHANGED")
+        needs = {**tune.requirements, "required_parts": ["Full exhaust"]}
+        version = in_review(tune=tune, version="9.0.0", changelog="What is new.", requirements=needs)
+
+        page = page_of(client, version)
+
+        before = tune.versions.get(status=VersionStatus.PUBLISHED).files.get()
+        claims = ("Emissions behaviour unchanged", "Full exhaust", "Requires: required parts")
+        for words in ("What was before.", "What is new.", before.sha256, *claims):
+            assert words in page

@@ -572,15 +572,18 @@ class TestCost:
 
         assert [row["version"] for row in answer.json()["results"]] == [f"1.{number}.0" for number in reversed(range(count))]
 
-    def test_one_version_takes_three_queries_and_its_tuner_two_more_and_the_session(self, django_assert_num_queries):
+    def test_one_version_takes_three_queries_and_its_tuner_the_session_the_wait_and_the_place(self, django_assert_num_queries):
         version = TuneVersionFactory(published=True)
         client = client_for(version.tune.tuner.user)
         client.get("marketplace/favorites/")
 
         with django_assert_num_queries(3):
             ApiClient().get(f"marketplace/versions/{version.pk}/")
-        with django_assert_num_queries(6):
+        with django_assert_num_queries(5):
             client.get(f"marketplace/versions/{version.pk}/")
+        waiting = TuneVersionFactory(in_review=True, tune=version.tune)
+        with django_assert_num_queries(6):  # its place in the queue
+            client.get(f"marketplace/versions/{waiting.pk}/")
 
 
 def test_deleting_a_tune_takes_its_versions_and_frees_nobody_elses(tune, client):

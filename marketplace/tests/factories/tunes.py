@@ -20,13 +20,15 @@ from marketplace.enums import (
     TuneStatus,
     TuneSuspensionReason,
     VersionStatus,
+    XRayBase,
 )
-from marketplace.models import Favorite, Fitment, Tune, TuneFile, TuneVersion
+from marketplace.models import Favorite, FileXRay, Fitment, Tune, TuneFile, TuneVersion
 
 __all__ = [
     "CALIBRATION_ID_AFTER",
     "REQUIREMENTS",
     "FavoriteFactory",
+    "FileXRayFactory",
     "FitmentFactory",
     "TuneFactory",
     "TuneFileFactory",
@@ -118,7 +120,7 @@ class TuneVersionFactory(factory.django.DjangoModelFactory):
 
     Traits follow the states: `invalid`, `validated`, `in_review`, `changes_requested`, `rejected`, `published`,
     `on_hold`, `recalled`, `withdrawn`. Publishing publishes its tune too. `stored` puts the bytes in storage;
-    `files=0` leaves the file out; `file__…` and `fitment__…` reach into it.
+    `files=0` leaves the file out; `file__…` and `fitment__…` reach into it; `xray={…}` is what was seen of it.
     """
 
     class Meta:
@@ -149,7 +151,7 @@ class TuneVersionFactory(factory.django.DjangoModelFactory):
     @classmethod
     def _create(cls, model_class, *args, **kwargs):
         becomes = kwargs.pop("becomes", VersionStatus.VALIDATING)
-        files, stored = kwargs.pop("files", 1), kwargs.pop("stored", False)
+        files, stored, xray = kwargs.pop("files", 1), kwargs.pop("stored", False), kwargs.pop("xray", None)
         decided = {name: kwargs.pop(name) for name in list(kwargs) if name in {"reviewer", "published_at", "submitted_at", "decided_at"}}
         file_facts, fitment_facts = kwargs.pop("file"), kwargs.pop("fitment")
         version = super()._create(model_class, *args, **kwargs)
@@ -157,6 +159,8 @@ class TuneVersionFactory(factory.django.DjangoModelFactory):
             inspected = becomes != VersionStatus.VALIDATING
             file = TuneFileFactory(version=version, position=position, inspected=inspected, stored=stored, **file_facts)
             FitmentFactory(file=file, **fitment_facts)
+            if xray is not None:
+                FileXRayFactory(file=file, **xray)
         if becomes != VersionStatus.VALIDATING:
             _move(version, becomes, **decided)
         return version
@@ -197,6 +201,35 @@ class TuneFileFactory(factory.django.DjangoModelFactory):
                 "storage_key": f"tunes/{kwargs['sha256'][:2]}/{kwargs['sha256']}",
             } | kwargs
         return super()._create(model_class, *args, **kwargs)
+
+
+class FileXRayFactory(factory.django.DjangoModelFactory):
+    """A small, honest change against stock. Only of a version that is being inspected."""
+
+    class Meta:
+        model = FileXRay
+
+    file = factory.SubFactory(TuneFileFactory)
+    against = XRayBase.STOCK
+    base_sha256 = hashlib.sha256(b"stock").hexdigest()
+    regions = 3
+    share_basis_points = 10
+    changes_code = False
+    created_at = factory.LazyFunction(clock.now)
+
+    @factory.lazy_attribute
+    def report(self):
+        return {
+            "base_sha256": self.base_sha256,
+            "size_bytes": IMAGE_SIZE_BYTES,
+            "regions": self.regions,
+            "share": self.share_basis_points / 10_000,
+            "sizes": {"small": 2, "tiny": 1},
+            "kinds": {"maps": 2, "checksum": 1},
+            "checksums": {"changed": 1},
+            "listed": [{"kilobyte": 200, "size": "small", "kind": "maps"}],
+            "picture": "." * 200 + "mm" + "." * 53 + "k",
+        }
 
 
 class FitmentFactory(factory.django.DjangoModelFactory):
