@@ -1,7 +1,6 @@
 """Listings and versions: the review queue with files, findings and what changed, and staff's decisions."""
 
 import itertools
-import json
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
@@ -13,12 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.widgets import (
-    UnfoldAdminCheckboxSelectMultipleWidget,
-    UnfoldAdminSelectWidget,
-    UnfoldAdminTextareaWidget,
-    UnfoldAdminTextInputWidget,
-)
+from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
 
 from core import clock
 from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, mark, short_hash, size
@@ -31,7 +25,6 @@ from marketplace.models import Favorite, FileXRay, Fitment, Tune, TuneFile, Tune
 from marketplace.money import amount_text
 from marketplace.selectors import review_queue, review_sheet
 from marketplace.services import evidence, moderation, review, stops
-from marketplace.services.releases import release_drafts
 from users.services import verify_second_factor
 
 TUNE_KINDS = {TuneStatus.PUBLISHED: "good", TuneStatus.SUSPENDED: "bad", TuneStatus.DRAFT: "warn"}
@@ -59,7 +52,7 @@ RIDERS_READ = "Everybody who has the version reads this."
 def _hash_boxes(version: TuneVersion) -> Mapping[str, forms.Field]:
     """One box for each file of the version: whoever publishes says of each hash that they looked at it."""
     choices = [(file.sha256, f"{file.sha256} {file.name}") for file in version.files.order_by("position")]
-    fields: dict[str, forms.Field] = {
+    return {
         "approved_sha256": forms.MultipleChoiceField(
             choices=choices, widget=UnfoldAdminCheckboxSelectMultipleWidget, label="Files that you looked at"
         ),
