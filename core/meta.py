@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from core.endpoints import Endpoint
 from core.permissions import Public
 from core.serializers import Output
+from core.uploads.rules import OPEN_BYTES_PER_OWNER, OPEN_UPLOADS_PER_OWNER, RULES
 from core.views import ApiView
 
 _enums: dict[str, type[TextChoices]] = {}
@@ -56,6 +57,14 @@ def _enum_values() -> dict[str, list[dict[str, str]]]:
     return {name: [{"value": value, "label": str(label)} for value, label in enum.choices] for name, enum in sorted(_enums.items())}
 
 
+def _limits() -> dict[str, tuple[int, int | None]]:
+    quotas = {"uploads_waiting": OPEN_UPLOADS_PER_OWNER, "upload_bytes_waiting": OPEN_BYTES_PER_OWNER}
+    for purpose, rule in RULES.items():
+        of_purpose = {"file_bytes": rule.max_bytes, "kept_files": rule.kept_files, "kept_bytes": rule.kept_bytes}
+        quotas |= {f"upload_{name}_{purpose.lower()}": count for name, count in of_purpose.items()}
+    return {**settings.LIMITS, **settings.APPROXIMATE_LIMITS, **{name: (count, None) for name, count in quotas.items()}}
+
+
 class EnumValueOutput(Output):
     value = serializers.CharField()
     label = serializers.CharField()
@@ -74,8 +83,8 @@ class TextsOutput(Output):
 
 
 class LimitOutput(Output):
-    count = serializers.IntegerField(help_text="How often.")
-    window_seconds = serializers.IntegerField(help_text="In how many seconds.")
+    count = serializers.IntegerField(help_text="How often; without a window how many at one time.")
+    window_seconds = serializers.IntegerField(allow_null=True, help_text="In how many seconds; null: at any one time.")
 
 
 class MetaOutput(Output):
@@ -84,7 +93,11 @@ class MetaOutput(Output):
         child=EnumValueOutput(many=True), help_text="Treat a value that you do not know as unknown: new ones are not breaking."
     )
     texts = TextsOutput()
-    limits = serializers.DictField(child=LimitOutput())
+    limits = serializers.DictField(
+        child=LimitOutput(),
+        help_text="By name. Of uploads, for each purpose: `upload_file_bytes_…` of one file, `upload_kept_files_…` and"
+        " `upload_kept_bytes_…` of all that one person keeps; `uploads_waiting` and `upload_bytes_waiting` of those that nothing uses yet.",
+    )
 
 
 class MetaView(ApiView):
@@ -95,10 +108,7 @@ class MetaView(ApiView):
                 "minimum_app_version": settings.MINIMUM_APP_VERSION,
                 "enums": _enum_values(),
                 "texts": _texts(),
-                "limits": {
-                    name: {"count": count, "window_seconds": seconds}
-                    for name, (count, seconds) in sorted({**settings.LIMITS, **settings.APPROXIMATE_LIMITS}.items())
-                },
+                "limits": {name: {"count": count, "window_seconds": seconds} for name, (count, seconds) in sorted(_limits().items())},
             }
         )
 

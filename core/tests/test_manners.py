@@ -6,6 +6,7 @@ from django.test import Client, RequestFactory
 
 from core import problems
 from core.testing.http import ApiClient
+from core.uploads.rules import OPEN_UPLOADS_PER_OWNER, RULES
 
 PROBLEM = "application/problem+json"
 
@@ -22,6 +23,15 @@ def test_meta_is_public_and_cacheable(api):
     assert answer["Cache-Control"] == "public, max-age=30"
     assert set(answer.json()["texts"]) == {"terms", "attestation", "no_read_back"}
     assert answer.json()["limits"]["purchases_account"] == {"count": 100, "window_seconds": 3600}
+
+
+def test_meta_tells_the_quotas_of_every_purpose(api):
+    limits = api.get("meta/").json()["limits"]
+
+    assert limits["uploads_waiting"] == {"count": OPEN_UPLOADS_PER_OWNER, "window_seconds": None}
+    for purpose, rule in RULES.items():
+        told = [limits[f"upload_{name}_{purpose.lower()}"]["count"] for name in ("file_bytes", "kept_files", "kept_bytes")]
+        assert told == [rule.max_bytes, rule.kept_files, rule.kept_bytes]
 
 
 def test_an_unchanged_public_answer_is_304(api):
