@@ -9,6 +9,7 @@ import base64
 import ipaddress
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
 
 Environment = Mapping[str, str]
@@ -25,7 +26,7 @@ TRUE = frozenset({"1", "true", "yes", "on", "y", "ok", "t"})
 FALSE = frozenset({"0", "false", "no", "off", "n", "f", ""})
 URLS = (
     *("PUBLIC_BASE_URL", "S3_ENDPOINT_URL", "S3_PUBLIC_ENDPOINT_URL", "MEDIA_PUBLIC_BASE_URL"),
-    *("STRIPE_API_BASE", "PAYMENTS_SANDBOX_URL"),
+    *("STRIPE_API_BASE", "PAYMENTS_SANDBOX_URL", "FCM_API_BASE"),
 )
 SECRETS = ("SECRET_KEY", "HASH_KEY", "CURSOR_KEY")
 SHORTEST_SECRET = 32
@@ -241,6 +242,14 @@ def _mail(environ: Environment) -> Iterator[str]:
         yield "EMAIL_HOST is missing: the SMTP backend needs it"
 
 
+def _push(environ: Environment) -> Iterator[str]:
+    path, base = _value(environ, "FCM_SERVICE_ACCOUNT_FILE"), _url(environ, "FCM_API_BASE")
+    if path and not Path(path).is_file():
+        yield "FCM_SERVICE_ACCOUNT_FILE names no file: mount the service account's key, or leave it empty to send no pushes"
+    if base.hostname and base.scheme != "https":
+        yield "FCM_API_BASE must begin with https://: an access token would be read on the way"
+
+
 PRODUCTION_RULES: tuple[Callable[[Environment], Iterator[str]], ...] = (
     _nothing_of_development,
     _own_keys,
@@ -249,4 +258,5 @@ PRODUCTION_RULES: tuple[Callable[[Environment], Iterator[str]], ...] = (
     _payments,
     _scanner,
     _mail,
+    _push,
 )

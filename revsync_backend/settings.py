@@ -159,6 +159,7 @@ LIMITS = {
     "password_tries": (10, 900),
     "purchases_account": (100, 3600),
     "grants_account": (120, 3600),
+    "case_messages_account": (120, 3600),
     "uploads_account": (200, 3600),
     "inspections_account": (60, 3600),
     "exports_account": (10, 86400),
@@ -234,6 +235,8 @@ STRIPE_SECRET_KEY = env("STRIPE_SECRET_KEY", default="")
 STRIPE_PUBLISHABLE_KEY = env("STRIPE_PUBLISHABLE_KEY", default="")
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])
 PAYMENTS_SANDBOX_URL = env("PAYMENTS_SANDBOX_URL", default="")  # the stand-in's page for people; empty in production
+PAYOUT_RETURN_URL = env("PAYOUT_RETURN_URL", default="") or f"{PUBLIC_BASE_URL}/payouts/return"
+PAYOUT_REFRESH_URL = env("PAYOUT_REFRESH_URL", default="") or f"{PUBLIC_BASE_URL}/payouts/return?again=1"
 PLATFORM_FEE_BASIS_POINTS = env.int("PLATFORM_FEE_BASIS_POINTS", default=1500)
 
 # Mail
@@ -246,6 +249,11 @@ EMAIL_HOST_PASSWORD = env("EMAIL_HOST_PASSWORD", default="")
 EMAIL_USE_TLS = env.bool("EMAIL_USE_TLS", default=True)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env("DEFAULT_FROM_EMAIL", default="RevSync <no-reply@revsync.example>")
+
+# Pushes
+FCM_SERVICE_ACCOUNT_FILE = env("FCM_SERVICE_ACCOUNT_FILE", default="")
+FCM_API_BASE = env("FCM_API_BASE", default="https://fcm.googleapis.com")
+PUSH_BACKEND = "users.fcm.FcmPush" if FCM_SERVICE_ACCOUNT_FILE else "users.push.NoPush"
 
 # Tasks
 TASKS = {"default": {"BACKEND": "core.tasks.definition.TaskBackend", "QUEUES": []}}

@@ -152,7 +152,7 @@ class UserDeviceAdmin(_OfPersonAdmin):
 @admin.register(Notice, site=site)
 class NoticeAdmin(_OfPersonAdmin):
     icon, rank = "notifications", 40
-    list_display = ("created_at", "person", "type", "title", "severity", "read_at", "mailed_at")
+    list_display = ("created_at", "person", "type", "title", "severity", "read_at", "mailed_at", "pushed_at")
     list_filter = ("type", "severity")
     search_fields = ("title", "user__email")
     ordering = ("-created_at", "-pk")

@@ -294,7 +294,8 @@ class RecoveryCode(models.Model):
 
 class Notice(models.Model):
     """One thing that a person should know, kept in the app and, if they want it, mailed and pushed. Only `read_at` changes,
-    and `mailed_at` once. With a `dedupe_key` it is told at most once, however often its cause is worked through."""
+    and, once each, `mailed_at` and `pushed_at` (its pushes were queued). With a `dedupe_key` it is told at most once, however
+    often its cause is worked through."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="notices")
@@ -309,6 +310,7 @@ class Notice(models.Model):
     created_at = models.DateTimeField(default=clock.now, editable=False)
     read_at = models.DateTimeField(null=True, blank=True)
     mailed_at = models.DateTimeField(null=True, blank=True)
+    pushed_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [

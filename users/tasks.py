@@ -20,8 +20,14 @@ def send_address_changed_mail(challenge_id: str) -> None:
 
 @task(max_attempts=8)
 def deliver_notice(notice_id: str, mail: bool = True) -> None:
-    """Mail and push one notice."""
+    """Mail one notice, and push it to each phone."""
     services.deliver_notice(notice_id=notice_id, mail=mail, at=clock.now())
+
+
+@task(max_attempts=8)
+def push_notice(notice_id: str, device_id: str) -> None:
+    """Push one notice to one phone."""
+    services.push_notice(notice_id=notice_id, device_id=device_id, at=clock.now())
 
 
 @task(max_attempts=20)

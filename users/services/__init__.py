@@ -35,7 +35,7 @@ from users.services.mfa import (
     renew_recovery_codes,
     verify_second_factor,
 )
-from users.services.notices import deliver_notice, mark_notice_read, notify, update_notification_preferences
+from users.services.notices import deliver_notice, mark_notice_read, notify, push_notice, update_notification_preferences
 from users.services.profiles import KEEP as KEEP_AVATAR
 from users.services.profiles import update_profile
 from users.services.sessions import (
@@ -85,6 +85,7 @@ __all__ = [
     "notify",
     "open_export",
     "plan_deletion",
+    "push_notice",
     "reapply_deletion",
     "refresh_session",
     "renew_recovery_codes",

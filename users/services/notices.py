@@ -2,7 +2,7 @@
 
 import uuid
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
@@ -17,6 +17,8 @@ from users.enums import CATEGORY_OF_TYPE, MAIL_NOT_OPTIONAL, NoticeCategory, Not
 from users.models import Notice, NotificationPreference, User, UserDevice
 
 log = structlog.get_logger("users.notices")
+
+PUSHED_WITHIN = timedelta(days=1)
 
 
 def notify(
@@ -62,23 +64,59 @@ def notify(
 
 
 def deliver_notice(*, notice_id: uuid.UUID, mail: bool, at: datetime) -> None:
-    """Mail and push one notice as its person's preferences say. Called by the worker; talks to the network, so not in a transaction.
+    """Mail one notice, and queue its pushes, as its person's preferences say. Called by the worker; talks to the network, so not in a
+    transaction.
 
     The mail leaves once: `mailed_at` is set after it left, and a notice that has it is not mailed again. A person's mails
-    are limited (see `_count_mail`); what is not mailed stands in the app all the same.
+    are limited (see `_mail_limit`); what is not mailed stands in the app all the same. Queues users.tasks.push_notice.
     """
     notice = Notice.objects.select_related("user").filter(pk=notice_id).first()
     if notice is None or not notice.user.is_active:
         return
     wanted = selectors.get_notification_preferences(notice.user_id)[notice.category.lower()]
+    if wanted["push"]:
+        _queue_pushes(notice, at=at)  # first: a mail server that is away must not keep a phone asleep
     if mail and wanted["mail"] and notice.mailed_at is None:
         _mail(notice, at=at)
-    if wanted["push"]:
-        push_tokens = list(
-            UserDevice.objects.live(at).filter(user_id=notice.user_id).exclude(push_token="").values_list("push_token", flat=True)
-        )
-        if push_tokens:
-            push.port().send(push_tokens=push_tokens, title=notice.title, body=notice.body, data={"notice": str(notice.pk)})
+
+
+def _queue_pushes(notice: Notice, *, at: datetime) -> None:
+    """One task for each phone: what fails for one is not repeated for another. Once, however often the notice is delivered."""
+    with transaction.atomic():
+        if not Notice.objects.filter(pk=notice.pk, pushed_at=None).update(pushed_at=at):
+            return
+        devices = UserDevice.objects.live(at).filter(user_id=notice.user_id).exclude(push_token="")
+        for device_id in devices.values_list("pk", flat=True):
+            enqueue("users.tasks.push_notice", priority=50 if _is_urgent(notice) else 0, notice_id=notice.pk, device_id=device_id)
+
+
+def _is_urgent(notice: Notice) -> bool:
+    return notice.category == NoticeCategory.SAFETY
+
+
+def push_notice(*, notice_id: uuid.UUID, device_id: uuid.UUID, at: datetime) -> None:
+    """Push one notice to one phone. Called by the worker; talks to the network, so not in a transaction.
+
+    A push token of which the service says that nobody has it any more is forgotten. A message that could not be sent for a
+    day is given up: it stands in the app. Raises: ServiceUnavailable("push"), PushRefused.
+    """
+    notice = Notice.objects.select_related("user").filter(pk=notice_id).first()
+    device = UserDevice.objects.live(at).filter(pk=device_id).first()
+    if notice is None or device is None or not device.push_token or device.user_id != notice.user_id or not notice.user.is_active:
+        return
+    if at - notice.created_at > PUSHED_WITHIN:
+        log.warning("push_too_late", notice=str(notice.pk))
+        return
+    link = {"link_resource": notice.link_resource, "link_id": str(notice.link_id)} if notice.link_id else {}
+    message = push.Message(
+        title=notice.title,
+        body=notice.body,
+        key=str(notice.pk),
+        urgent=_is_urgent(notice),
+        data={"notice": str(notice.pk), "type": notice.type, "severity": notice.severity, **link},
+    )
+    if push.port().send(push_token=device.push_token, message=message) is push.Outcome.GONE:
+        UserDevice.objects.filter(pk=device.pk, push_token=device.push_token).update(push_token="")  # not one that came meanwhile
 
 
 def _mail(notice: Notice, *, at: datetime) -> None:

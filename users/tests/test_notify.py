@@ -9,6 +9,7 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends.base import BaseEmailBackend
 from django.test import override_settings
 
+from core import clock
 from core.ids import new_id
 from core.mailbox import FileMailBackend
 from core.testing.races import race
@@ -32,6 +33,7 @@ class RecordingPush:
 
     def send(self, **message):
         self.sent.append(message)
+        return push.Outcome.SENT
 
 
 class BrokenMail(BaseEmailBackend):
@@ -96,12 +98,12 @@ class TestNotify:
         UserDeviceFactory(user=user)
         UserDeviceFactory(user=user, push_token="", revoked=True)
 
-        notice = tell(user)
+        notice = tell(user, at=clock.now())
         run_all()
 
-        assert RecordingPush.sent == [
-            {"push_tokens": ["live"], "title": notice.title, "body": notice.body, "data": {"notice": str(notice.pk)}}
-        ]
+        data = {"notice": str(notice.pk), "type": "REVIEW", "severity": "info"}
+        message = push.Message(title=notice.title, body=notice.body, key=str(notice.pk), data=data)
+        assert RecordingPush.sent == [{"push_token": "live", "message": message}]
 
     def test_does_not_push_when_turned_off(self, settings, monkeypatch):
         settings.PUSH_BACKEND = "users.tests.test_notify.RecordingPush"
@@ -110,13 +112,39 @@ class TestNotify:
         UserDeviceFactory(user=user, push_token="live")
         NotificationPreference.objects.create(user=user, category="SOCIAL", push=False)
 
-        tell(user)
+        tell(user, at=clock.now())
         run_all()
 
         assert RecordingPush.sent == []
 
-    def test_without_a_push_service_the_log_says_how_many(self, caplog):
-        push.port().send(push_tokens=["secret-token"], title="Title", body="Body", data={"notice": "1"})
+    def test_a_mail_server_that_is_away_delays_no_push_and_repeats_none(self, settings, monkeypatch):
+        settings.PUSH_BACKEND = "users.tests.test_notify.RecordingPush"
+        settings.EMAIL_BACKEND = "users.tests.test_notify.BrokenMail"
+        monkeypatch.setattr(RecordingPush, "sent", [])
+        user = UserFactory()
+        UserDeviceFactory(user=user, push_token="live")
+        notice = tell(user, at=clock.now())
+
+        for _ in range(2):
+            with pytest.raises(ConnectionRefusedError):
+                services.deliver_notice(notice_id=notice.pk, mail=True, at=clock.now())
+        settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+        run_all()
+
+        assert len(RecordingPush.sent) == len(mail.outbox) == 1
+
+    def test_what_could_not_be_pushed_for_a_day_is_given_up(self, settings, monkeypatch):
+        settings.PUSH_BACKEND = "users.tests.test_notify.RecordingPush"
+        monkeypatch.setattr(RecordingPush, "sent", [])
+        device = UserDeviceFactory(push_token="live")
+        notice = tell(device.user, at=clock.now() - timedelta(hours=25))
+
+        services.push_notice(notice_id=notice.pk, device_id=device.pk, at=clock.now())
+
+        assert RecordingPush.sent == []
+
+    def test_without_a_push_service_nothing_is_sent_and_the_log_has_no_words(self, caplog):
+        push.port().send(push_token="secret-token", message=push.Message(title="Title", body="Body", key="1"))
 
         assert "secret-token" not in caplog.text and "Title" not in caplog.text
 
