@@ -241,6 +241,8 @@ PROVIDER = Provider(
         Excuse("marketplace.SearchWord", "*", "Single words of listed tunes; a deleted tuner's name is taken out."),
         Excuse("marketplace.SearchPhrase", "*", "Names of makes, models, tuners and tunes; a deleted tuner's are taken out."),
         Excuse("marketplace.WebhookEvent", "*", "The provider's opaque ids of payments."),
+        Excuse("marketplace.ProviderWatch", "*", "Up to when we looked."),
+        Excuse("marketplace.ProviderDifference", "*", "The provider's opaque ids of payments."),
         Excuse("marketplace.Release", "*", "A signed document about a file; its reviewer is a keyed pseudonym."),
         Excuse("marketplace.VersionStop", "*", "Why a version was stopped, for its riders; staff and tuners by opaque id."),
         Excuse("marketplace.StatusDocument", "*", "Which releases are stopped."),
