@@ -1,5 +1,6 @@
 """Release documents: one for each file of a version, signed before the transaction that publishes it."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,19 +22,36 @@ class SignedRelease:
 
 
 def prepare_release_documents(
-    *, version: TuneVersion, release_counter: int, reviewer_id: UUID, decided_at: datetime, at: datetime
+    *, version: TuneVersion, release_counter: int, reviewer_id: UUID, decided_at: datetime, approval: str = "", at: datetime
 ) -> list[SignedRelease]:
     """Sign one public release for each file of a version that is about to be published.
 
     Called by the publishing service outside any transaction, with the counter that it is going to set. `version` comes
-    with its `tune`; files and fitments are read. Stores nothing. Raises: SigningNotReady, ServiceUnavailable("signing").
+    with its `tune`; files and fitments are read. Stores nothing. `approval` is what a reviewer's own key said of
+    `release_drafts`, where the signer asks for it.
+
+    Raises: SigningNotReady, InvalidInput at /approval, ServiceUnavailable("signing").
     """
     review = {
         "approved_sha256": sorted(file.sha256 for file in version.files.all()),
         "decided_at": decided_at,
         "reviewer": pseudonym(reviewer_id),
     }
-    return _sign(version, channel=ReleaseChannel.PUBLIC, release_counter=release_counter, review=review, at=at)
+    return _sign(version, channel=ReleaseChannel.PUBLIC, release_counter=release_counter, review=review, approval=approval, at=at)
+
+
+def release_drafts(version: TuneVersion, *, at: datetime) -> dict[str, Any]:
+    """What a reviewer approves with a key of their own (`tools/approve_release.py`): everything that the releases of a
+    version in review will claim."""
+    counter, channel = version.tune.release_counter + 1, ReleaseChannel.PUBLIC
+    payloads = [
+        _payload(version, file, channel=channel, release_counter=counter, replaces=replaces, review=None, at=at)
+        for file, replaces in _files(version)
+    ]
+    drafts = [json.loads(signing.encode_payload(payload)) for payload in payloads]
+    for draft in drafts:
+        del draft["issued_at"], draft["review"]
+    return {"env": signing.environment_name(), "releases": drafts}
 
 
 def prepare_test_documents(*, version: TuneVersion, at: datetime) -> list[SignedRelease]:
@@ -79,11 +97,15 @@ def pseudonym(user_id: UUID) -> str:
 
 
 def _sign(
-    version: TuneVersion, *, channel: ReleaseChannel, release_counter: int | None, review: dict[str, Any] | None, at: datetime
+    version: TuneVersion,
+    *,
+    channel: ReleaseChannel,
+    release_counter: int | None,
+    review: dict[str, Any] | None,
+    approval: str = "",
+    at: datetime,
 ) -> list[SignedRelease]:
     role = signing.Role.RELEASE if channel == ReleaseChannel.PUBLIC else signing.Role.TEST_RELEASE
-    files = list(TuneFile.objects.filter(version_id=version.pk).order_by("position").prefetch_related("fitments"))
-    replaces = sorted({*version.tune.calibration_ids_after, *(file.calibration_id_after for file in files)} - {""})
     return [
         SignedRelease(
             file_id=file.pk,
@@ -92,10 +114,18 @@ def _sign(
                 role,
                 signing.PayloadType.RELEASE,
                 _payload(version, file, channel=channel, release_counter=release_counter, replaces=replaces, review=review, at=at),
+                approval=approval,
             ),
         )
-        for file in files
+        for file, replaces in _files(version)
     ]
+
+
+def _files(version: TuneVersion) -> list[tuple[TuneFile, list[str]]]:
+    """Each file with the calibration ids that the tune's versions up to this one leave in an ECU."""
+    files = list(TuneFile.objects.filter(version_id=version.pk).order_by("position").prefetch_related("fitments"))
+    replaces = sorted({*version.tune.calibration_ids_after, *(file.calibration_id_after for file in files)} - {""})
+    return [(file, replaces) for file in files]
 
 
 def _payload(
