@@ -93,7 +93,7 @@ class Client:
             elif status not in (0, 429, 503) and not (status == 409 and answer.get("code") == "idempotency_in_progress"):
                 self.unexpected.append(f"{method} {url}: {status} {json.dumps(answer)[:300]}")
                 raise GaveUp(f"{what}: {status}")
-            time.sleep(min(2.0, float(retry_after or 0)) or self.chance.uniform(0.05, 0.3))
+            time.sleep(min(2.0, float(retry_after or 0)) or self.chance.uniform(0.1, 0.5))
         raise GaveUp(f"{what}: no answer in {PATIENCE_SECONDS} s")
 
     def sign_in(self) -> None:
@@ -181,7 +181,7 @@ class Client:
         key = uuid.uuid4().hex
         status, answer = self.ask("buy", "POST", "/api/v1/marketplace/purchases/", body, key=key, expect=(200, 201, 409))
         while status == 409 and answer.get("code") == "idempotency_in_progress":
-            time.sleep(0.3)
+            time.sleep(1)  # at most a minute: whoever held the key was killed
             status, answer = self.ask("buy", "POST", "/api/v1/marketplace/purchases/", body, key=key, expect=(200, 201, 409))
         if status == 409 and answer["code"] == "acknowledgement_required":
             body["acknowledged_reasons"] = answer["required_reasons"]
