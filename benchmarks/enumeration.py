@@ -1,4 +1,4 @@
-"""`make bench-enumeration`: does any answer tell whether somebody has an account?
+"""`make bench-enumeration`: does any answer tell whether somebody has an account, or whether a thing of somebody else's exists?
 
 For each call that takes an address (or what an address led to), the same request goes out for addresses that are known,
 unknown, of a closed, a blocked and a suspended account, and of one that is locked after failed log-ins: in turn, in an order
@@ -7,6 +7,8 @@ body's shape have to be the same, and the medians of the times within 10 % of ea
 
 Every request comes from an address and a peer that were not used before, so no limit answers instead; only the locked
 accounts' log-in is refused by one, and is compared with a locked address that nobody has.
+
+In the same way things are asked for by somebody who has nothing: another's, by its right id, and one that does not exist.
 """
 
 import argparse
@@ -46,6 +48,7 @@ class Call:
     path: str
     body: dict[str, Any] | None = None
     token: str = ""
+    method: str = "POST"
 
 
 @dataclass
@@ -221,6 +224,66 @@ def operations(people: People, many: int) -> Iterator[Callable[[], list[Case]]]:
     )
 
 
+THINGS = {
+    "read another's vehicle": "get_vehicle",
+    "delete another's vehicle": "delete_vehicle",
+    "read another's stock image": "get_stock_file",
+    "read another's purchase": "get_purchase",
+    "cancel another's purchase": "cancel_purchase",
+    "release another's license": "release_license",
+    "download another's purchase": "create_download",
+    "renew another's link": "renew_download_link",
+    "read a tuner's unpublished version": "get_tune_version",
+    "rename another's device": "change_my_device",
+    "end another's session": "revoke_my_device",
+    "mark another's notice": "read_my_notice",
+    "read another's upload": "get_upload",
+    "change another's review": "change_review",
+}
+FOREIGN, MISSING = "another's", "missing"
+EACH = 10  # so many things in turn, as many ids that nothing has
+
+
+def things(people: People, many: int) -> Iterator[Callable[[], list[Case]]]:
+    """For each operation on somebody's thing: by people who have nothing, another's thing and a missing one."""
+    from core.renderers import dumps
+    from core.testing.matrix import missing_like, url_of
+    from revsync_backend.tests import recipes
+    from revsync_backend.tests.world import World, build
+    from revsync_backend.urls import all_endpoints
+
+    endpoints = {endpoint.name: endpoint for endpoint in all_endpoints()}
+    worlds: list[World] = []
+
+    def cases(operation: str, name: str) -> list[Case]:
+        world = worlds[0] if worlds else build()
+        worlds[:] = [world]
+        endpoint, paths = endpoints[name], []
+        for _ in range(EACH if name != "get_tune_version" else 1):
+            made = recipes.recipe_for(name)(world.kit("rider"), world)
+            paths.append(made.path)
+        if name == "get_tune_version":  # the recipe's is everybody's
+            paths = [{"version": world.kit("tuner").draft.versions.get().pk}]
+        body = None if made.body is None else json.loads(dumps(made.body))
+        named = {FOREIGN: paths, MISSING: [{part: missing_like(value) for part, value in paths[0].items()} for _ in paths]}
+        return [
+            Case(
+                operation,
+                case,
+                iter(
+                    [
+                        Call(url_of(endpoint, ids[number % len(ids)]).removeprefix("/api/v1/"), body, token, endpoint.method)
+                        for number, token in enumerate(people.sessions(many))
+                    ]
+                ),
+            )
+            for case, ids in named.items()
+        ]
+
+    for operation, name in THINGS.items():
+        yield lambda operation=operation, name=name: cases(operation, name)
+
+
 class Sender:
     """Requests over one kept connection, each from a peer of its own: the benchmark stands where the trusted proxy does."""
 
@@ -238,9 +301,9 @@ class Sender:
         }
         if call.token:
             headers["Authorization"] = f"Bearer {call.token}"
-        body = json.dumps(call.body or {}).encode()
+        body = None if call.method in {"GET", "DELETE"} else json.dumps(call.body or {}).encode()
         began = time.perf_counter()
-        self.connection.request("POST", f"/api/v1/{call.path}", body, headers)
+        self.connection.request(call.method, f"/api/v1/{call.path}", body, headers)
         answer = self.connection.getresponse()
         content = answer.read()
         seconds = time.perf_counter() - began
@@ -294,16 +357,18 @@ def write(directory: Path, rows: list[Row], conditions: dict[str, Any]) -> None:
     """`enumeration.md` and `enumeration.json`."""
     directory.mkdir(parents=True, exist_ok=True)
     reached = sum(row.is_within_bar for row in rows)
-    text = f"""# Does an answer tell who has an account?
+    text = f"""# Does an answer tell who has an account, or what there is?
 
-{reached} of {len(rows)} calls answer alike for every kind of address, in times whose medians are within 10 % of each other.
+{reached} of {len(rows)} calls answer alike for every kind of address, and for another's thing and a missing one, in times whose
+medians are within 10 % of each other.
 
 {table(rows)}
 
 Each case was called {conditions["rounds"]} times after {conditions["warm_up"]} that do not count, in turn with the others and in an order shuffled
 anew each round, over one connection to the server that `make run` starts, with a worker that sends the mails beside it. "Alike" is status, every header and
 the whole body, ids, dates and the count of the limit aside. *Locked* is an address with ten failed log-ins: its log-in is refused, whether or
-not there is an account. Quartiles and conditions stand in `enumeration.json`; `make bench-enumeration` measures anew.
+not there is an account. Things are asked for by people who have none: {EACH} of somebody else's in turn, by their right ids, and ids
+that nothing has. Quartiles and conditions stand in `enumeration.json`; `make bench-enumeration` measures anew.
 """
     (directory / "enumeration.md").write_text(text)
     results = [
@@ -364,7 +429,8 @@ def main() -> int:
     rows = []
     with system() as port:
         sender = Sender(port)
-        for make_cases in operations(People(), chosen.rounds + chosen.warm_up):
+        people, many = People(), chosen.rounds + chosen.warm_up
+        for make_cases in (*operations(people, many), *things(people, many)):
             cases = make_cases()
             if chosen.only and chosen.only not in cases[0].operation:
                 continue

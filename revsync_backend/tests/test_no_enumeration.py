@@ -8,7 +8,7 @@ import re
 import pytest
 from django.db import connection
 
-from benchmarks.enumeration import Case, People, Sender, look, measure, operations, row_of
+from benchmarks.enumeration import THINGS, Case, People, Sender, look, measure, operations, row_of, things
 from core import clock, limits
 from core.testing.http import ApiClient, client_for
 from tuners.tests.factories import TunerProfileFactory
@@ -166,6 +166,16 @@ def test_the_benchmark_calls_what_it_says_and_finds_the_answers_alike(live_serve
         "wrong code of a registration": ("400", True),
         "wrong code of a reset": ("400", True),
     }
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_benchmark_asks_for_things_of_others_and_finds_them_missing(live_server, settings):
+    settings.TRUSTED_PROXY_HOPS = 1
+    sender = Sender(live_server.thread.port)
+
+    rows = [measure(make_cases(), sender, rounds=2, warm_up=0) for make_cases in things(People(), 2)]
+
+    assert {row.operation: (row.status, row.is_alike) for row in rows} == dict.fromkeys(THINGS, ("404", True))
 
 
 def _case(name, milliseconds, answer="202 []"):
