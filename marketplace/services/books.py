@@ -10,9 +10,8 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Sum
 
-from core.ids import new_id
 from marketplace.enums import LedgerAccount, LedgerCause
-from marketplace.models import LedgerEntry, LedgerSet, Purchase
+from marketplace.models import LedgerEntry, LedgerSet, Payout, Purchase
 from marketplace.policies import books
 from marketplace.policies.books import Posting, Shares
 
@@ -75,6 +74,16 @@ def book_provider_fee(*, purchase: Purchase, cause_id: UUID, amount_minor: int, 
     return _book(LedgerCause.PROVIDER_FEE, cause_id, posting, purchase=purchase, currency=currency, at=at)
 
 
+def book_payout(*, payout: Payout, at: datetime) -> LedgerSet:
+    """Book that a tuner's money leaves for their account: from now on it is not available any more."""
+    return _book_of_tuner(LedgerCause.PAYOUT, payout, books.post_payout(amount_minor=payout.amount_minor), at=at)
+
+
+def book_payout_failed(*, payout: Payout, at: datetime) -> LedgerSet:
+    """Book that it came back."""
+    return _book_of_tuner(LedgerCause.PAYOUT_FAILED, payout, books.post_payout_failed(amount_minor=payout.amount_minor), at=at)
+
+
 def shares_left(purchase: Purchase) -> Shares:
     """What the books still have of a sale, by account. One query."""
     sums = dict(
@@ -107,28 +116,33 @@ def _book(
     currency: str = "",
     available_at: datetime | None = None,
 ) -> LedgerSet:
-    currency = currency or purchase.currency
+    tax = {"tax_rate_basis_points": purchase.tax_rate_basis_points, "tax_country": purchase.tax_country}
+    facts = {"purchase": purchase, "currency": currency or purchase.currency, "at": at}
+    return _write(
+        LedgerSet(cause=cause, cause_id=cause_id, tax_minor=posting.get(LedgerAccount.TAX_PAYABLE, 0), **tax, **facts),
+        posting,
+        tuner_id=purchase.tuner_id,
+        available_at=available_at,
+    )
+
+
+def _book_of_tuner(cause: LedgerCause, payout: Payout, posting: Posting, *, at: datetime) -> LedgerSet:
+    booked = LedgerSet(cause=cause, cause_id=payout.pk, currency=payout.currency, at=at)
+    return _write(booked, posting, tuner_id=payout.tuner_id, available_at=at)
+
+
+def _write(booked: LedgerSet, posting: Posting, *, tuner_id: UUID, available_at: datetime | None) -> LedgerSet:
     with transaction.atomic():
-        booked = LedgerSet.objects.create(
-            cause=cause,
-            cause_id=cause_id,
-            purchase=purchase,
-            currency=currency,
-            tax_minor=posting.get(LedgerAccount.TAX_PAYABLE, 0),
-            tax_rate_basis_points=purchase.tax_rate_basis_points,
-            tax_country=purchase.tax_country,
-            at=at,
-        )
+        booked.save(force_insert=True)
         LedgerEntry.objects.bulk_create(
             LedgerEntry(
-                id=new_id(),
                 set=booked,
                 account=account,
-                tuner_id=purchase.tuner_id if account == LedgerAccount.TUNER else None,
-                purchase=purchase,
+                tuner_id=tuner_id if account == LedgerAccount.TUNER else None,
+                purchase_id=booked.purchase_id,
                 amount_minor=amount_minor,
-                currency=currency,
-                at=at,
+                currency=booked.currency,
+                at=booked.at,
                 available_at=available_at if account == LedgerAccount.TUNER else None,
             )
             for account, amount_minor in posting.items()

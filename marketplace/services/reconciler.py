@@ -17,9 +17,13 @@ OPEN_WORK: tuple[str, ...] = (
     "marketplace.services.settlement.reconcile_purchases",
     "marketplace.services.refunds.reconcile_refunds",
     "marketplace.services.disputes.reconcile_disputes",
+    "marketplace.services.payout_accounts.reconcile_accounts",
+    "marketplace.services.payouts.reconcile_payouts",
 )
 
 REBUILDERS: tuple[str, ...] = (
     "marketplace.services.refunds.rebuild_refunds",
     "marketplace.services.disputes.rebuild_disputes",
+    "marketplace.services.payout_accounts.rebuild_accounts",
+    "marketplace.services.payouts.rebuild_payouts",
 )

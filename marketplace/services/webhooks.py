@@ -44,6 +44,9 @@ class Handler:
 _PAYMENT = Handler("marketplace.services.settlement.apply_payment_event")
 _REFUND = Handler("marketplace.services.refunds.apply_refund_event")
 _DISPUTE = Handler("marketplace.services.disputes.apply_dispute_event")
+_ACCOUNT = Handler("marketplace.services.payout_accounts.apply_account_event", connected=True)
+_PAYOUT = Handler("marketplace.services.payouts.apply_payout_event", connected=True)
+_TRANSFER = Handler("marketplace.services.payouts.apply_transfer_event")
 
 HANDLERS: dict[str, Handler] = {
     "payment_intent.created": _PAYMENT,
@@ -62,6 +65,15 @@ HANDLERS: dict[str, Handler] = {
     "charge.dispute.closed": _DISPUTE,
     "charge.dispute.funds_withdrawn": _DISPUTE,
     "charge.dispute.funds_reinstated": _DISPUTE,
+    "account.updated": _ACCOUNT,
+    "payout.created": _PAYOUT,
+    "payout.updated": _PAYOUT,
+    "payout.paid": _PAYOUT,
+    "payout.failed": _PAYOUT,
+    "payout.canceled": _PAYOUT,
+    "transfer.created": _TRANSFER,
+    "transfer.updated": _TRANSFER,
+    "transfer.reversed": _TRANSFER,
 }
 
 
