@@ -11,6 +11,7 @@ SCOPES = {
     "owner": "what is the caller's own",
     "buyer": "what the caller bought",
     "tuner_of": "what the caller sells",
+    "party": "what the caller bought or sells",
     "holder_of_code": "whoever has the code that its owner was shown once",
 }
 

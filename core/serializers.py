@@ -9,6 +9,7 @@ from typing import Any
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
+from core.card_numbers import contains_card_number
 from core.renderers import utc_text
 
 # Cc: control, Cf: format (direction overrides, zero-width), Cs: surrogates, Co: private use, Zl and Zp: separators of lines.
@@ -47,13 +48,18 @@ def _is_seen(text: str, *, multiline: bool) -> bool:
 class CleanCharField(serializers.CharField):
     """Text as a person types it: NFC, trimmed, bounded, without characters that nobody sees or that turn its direction.
 
-    On one line every run of spaces is one space; with `multiline=True` line feeds and tabs are kept.
+    On one line every run of spaces is one space; with `multiline=True` line feeds and tabs are kept. Where people write
+    sentences (`prose`, by default what has several lines) a payment card number is refused: nobody here must ever see one.
     """
 
-    default_error_messages = {"control_character": "Control, invisible and direction-override characters are not allowed."}
+    default_error_messages = {
+        "control_character": "Control, invisible and direction-override characters are not allowed.",
+        "card_number": "This looks like the number of a payment card. Never send one to anybody: take it out.",
+    }
 
-    def __init__(self, *, max_length: int, multiline: bool = False, **kwargs):
+    def __init__(self, *, max_length: int, multiline: bool = False, prose: bool | None = None, **kwargs):
         self.multiline = multiline
+        self.prose = multiline if prose is None else prose
         super().__init__(max_length=max_length, **kwargs)
 
     def to_internal_value(self, data):
@@ -66,6 +72,8 @@ class CleanCharField(serializers.CharField):
         if not _is_seen(data, multiline=self.multiline):
             self.fail("control_character")
         text = unicodedata.normalize("NFC", super().to_internal_value(data))
+        if self.prose and contains_card_number(text):
+            self.fail("card_number")
         return text if self.multiline else " ".join(text.split())
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 # Component → path parameter → where an answer of that shape names it.
 IDENTIFIED: dict[str, dict[str, str]] = {
+    "Case": {"case": "/id", "purchase": "/purchase"},
+    "CaseRow": {"case": "/id", "purchase": "/purchase"},
     "Certification": {"certification": "/id"},
     "Challenge": {"challenge": "/challenge_id"},
     "Device": {"device": "/id"},

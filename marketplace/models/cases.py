@@ -10,8 +10,8 @@ __all__ = ["Case", "CaseAttachment", "CaseMessage"]
 
 class CaseQuerySet(models.QuerySet):
     def visible_to(self, user) -> "CaseQuerySet":
-        """A rider's own, those about a tuner's sales, and all of them for staff."""
-        if user.is_staff:
+        """A rider's own, those about a tuner's sales, and all of them for staff with their second factor on."""
+        if user.is_staff and user.mfa_enabled:
             return self
         return self.filter(Q(purchase__buyer_id=user.pk) | Q(purchase__tuner__user_id=user.pk))
 

@@ -91,7 +91,7 @@ class DynoInput(Input):
 
 
 class TuneInput(Input):
-    title = CleanCharField(max_length=120, min_length=3)
+    title = CleanCharField(max_length=120, min_length=3, prose=True)
     description = CleanCharField(max_length=10_000, multiline=True, required=False, allow_blank=True)
     kind = serializers.ChoiceField(VehicleKind.choices)
     category = serializers.ChoiceField(TuneCategory.choices)

@@ -100,7 +100,7 @@ def open_case(
 
 
 def _is_concerned(purchase: Purchase, user: User) -> bool:
-    return user.is_staff or user.pk in (purchase.buyer_id, purchase.tuner.user_id)
+    return (user.is_staff and user.mfa_enabled) or user.pk in (purchase.buyer_id, purchase.tuner.user_id)
 
 
 def _new_or_open(purchase: Purchase, *, kind: str, by: User | None, flash_id: UUID | None, status: str, at: datetime) -> tuple[Case, bool]:

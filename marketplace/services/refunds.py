@@ -144,7 +144,7 @@ def _reserve(purchase: Purchase, refund: Refund, *, at: datetime, send: bool = T
         purchase.disputed_from = PurchaseStatus.REFUNDED
     purchase.save(update_fields=["refunded_minor", "status", "disputed_from"])
     if is_full:
-        revoke_license(purchase=purchase, reason="refunded in full", at=at)
+        revoke_license(purchase=purchase, reason="refunded in full", actor_id=refund.decided_by_id or refund.asked_by_id, at=at)
     try:
         book_refund(purchase=purchase, refund_id=refund.pk, amount_minor=refund.amount_minor, at=at)
     except ValueError as beyond:  # the provider gave more than the sale was, after a lost dispute

@@ -1,6 +1,7 @@
 """What money does to a license. Called with the purchase locked, which every change of it holds; locks the license."""
 
 from datetime import datetime
+from uuid import UUID
 
 from core import audit
 from marketplace.enums import LicenseState
@@ -31,11 +32,11 @@ def restore_license(*, purchase: Purchase, reason: str, at: datetime) -> None:
     audit.record(act="license.restored", actor_id=None, subject_id=license.pk, at=at, reason=reason)
 
 
-def revoke_license(*, purchase: Purchase, reason: str, at: datetime) -> None:
+def revoke_license(*, purchase: Purchase, reason: str, at: datetime, actor_id: UUID | None = None) -> None:
     """End it for good: the tune can be bought again. Idempotent."""
     license = _lock(purchase)
     if license.state == LicenseState.REVOKED:
         return
     license.state, license.revoked_at, license.suspended_from, license.suspended_at = LicenseState.REVOKED, at, "", None
     license.save(update_fields=["state", "revoked_at", "suspended_from", "suspended_at"])
-    audit.record(act="license.revoked", actor_id=None, subject_id=license.pk, at=at, reason=reason)
+    audit.record(act="license.revoked", actor_id=actor_id, subject_id=license.pk, at=at, reason=reason)

@@ -19,7 +19,7 @@ from garage.tests.factories import (
 )
 from marketplace.enums import TuneStatus
 from marketplace.models import Download, Favorite, Flash, Tune
-from marketplace.tests.factories import FavoriteFactory, PurchaseFactory, TuneFactory, TuneVersionFactory
+from marketplace.tests.factories import CaseFactory, FavoriteFactory, PurchaseFactory, RefundFactory, TuneFactory, TuneVersionFactory
 from tuners.enums import ReviewState, SuspensionReason, TunerStatus
 from tuners.models import TunerCertification, TunerProfile, TunerReview
 from tuners.tests.factories import TunerCertificationFactory, TunerProfileFactory, TunerReviewFactory
@@ -106,6 +106,12 @@ LISTS: dict[str, Filling] = {
     "list_purchases": Filling(
         add=lambda kit, world: PurchaseFactory(buyer=kit.user, tune=world.free_tune, canceled=True, created_at=AT).pk,
         filters={"status": "CANCELED"},
+    ),
+    "list_refunds": Filling(
+        add=lambda kit, world: RefundFactory(purchase=kit.purchase, succeeded=True, amount_minor=1, created_at=AT).pk,
+    ),
+    "list_cases": Filling(
+        add=lambda kit, world: CaseFactory(purchase=kit.purchase, resolved=True, created_at=AT).pk, filters={"status": "RESOLVED"}
     ),
     "list_sales": Filling(
         add=lambda kit, world: PurchaseFactory(tune=kit.tune, paid=True, created_at=AT).pk,
