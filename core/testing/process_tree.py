@@ -55,6 +55,7 @@ class System:
     """
 
     module = "core.embedded.supervisor"
+    arguments: tuple[str, ...] = ()
 
     def __init__(self, data: Path, *, public_host: str = "", demo: bool = False) -> None:
         self.data, self.public_host, self.demo = data, public_host, demo
@@ -73,7 +74,7 @@ class System:
         }
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", self.module], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
+                [sys.executable, "-m", self.module, *self.arguments], cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT
             )
         return self
 

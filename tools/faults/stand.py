@@ -72,6 +72,7 @@ class Stand(process_tree.System):
     """The running system and the handles to hurt it. Loaded with the demo data: tuners, tunes and their files."""
 
     module = "tools.faults.supervised"
+    arguments = ("--end-with-parent",)
 
     def __init__(self, data: Path) -> None:
         super().__init__(data, demo=True)
