@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from securesystemslib import dsse
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from core.signing.keyfiles import keyid_for, public_bytes, root_payload, signer_of
+from core.signing.keyring import envelope_of, keyid_for, public_bytes, root_payload
 from core.signing.payloads import base_fields, encode_payload, utc_text
 from core.signing.roles import PayloadType, Role
 
@@ -76,10 +75,7 @@ TUNED, STOCK = image("tuned"), image("stock")
 def signed(payload: Json | bytes, payload_type: PayloadType | str, signers: list[str]) -> Json:
     """A DSSE envelope. Bytes are signed as they are: for payloads that no honest signer makes."""
     body = payload if isinstance(payload, bytes) else encode_payload(payload)
-    envelope = dsse.Envelope(body, str(getattr(payload_type, "value", payload_type)), {})
-    for name in signers:
-        envelope.sign(signer_of(KEYS[name]))
-    return envelope.to_dict()
+    return envelope_of(payload_type, body, [KEYS[name] for name in signers])
 
 
 def root(

@@ -13,7 +13,8 @@ from securesystemslib.signer import SSlibKey
 from core.signing.errors import SignatureRefused
 from core.signing.payloads import SCHEMA, decode_payload
 from core.signing.roles import PayloadType, Role, may_sign
-from core.signing.roots import RootDocument, all_roots, current_root
+from core.signing.rootfiles import RootDocument
+from core.signing.roots import all_roots, current_root
 
 Envelope = dict[str, Any]  # {"payloadType", "payload", "signatures": [{"keyid", "sig"}]}
 

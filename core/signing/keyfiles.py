@@ -6,59 +6,14 @@
 Development makes the whole set on first use. Production brings its own; its root keys are not on this machine.
 """
 
-import base64
-import fcntl
-import hashlib
-import json
-import os
-import shutil
-from datetime import datetime, timedelta
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.conf import settings
-from securesystemslib import dsse
-from securesystemslib.signer import CryptoSigner, SSlibKey
 
 from core import clock
-from core.signing.errors import SigningNotReady
-from core.signing.payloads import base_fields, encode_payload
-from core.signing.roles import ROOT_KEYS, ROOT_THRESHOLD, PayloadType, Role
-from core.signing.roots import DEVELOPMENT, RootDocument, current_root, roots_directory, roots_in
-
-ROOT_LIFETIME = timedelta(days=365)
-
-
-class KeyRing:
-    """The private keys of one directory, for the newest root that stands in another. Knows nothing of the settings."""
-
-    def __init__(self, keys: Path, roots: Path) -> None:
-        self.keys, self.roots = keys, roots
-
-    def root(self) -> RootDocument:
-        """Raises SigningNotReady."""
-        return roots_in(self.roots)[0]
-
-    def sign(self, role: Role, payload_type: PayloadType, payload: bytes) -> list[dict[str, str]]:
-        """The signatures of as many of the role's keys as its threshold asks for. Raises SigningNotReady."""
-        root = self.root()
-        envelope = dsse.Envelope(payload, payload_type.value, {})
-        for signer in self._signers(role, root):
-            envelope.sign(signer)
-        if len(envelope.signatures) < root.threshold_of(role):
-            raise SigningNotReady(f"This machine has too few keys of the role {role}.")
-        return envelope.to_dict()["signatures"]
-
-    def _signers(self, role: Role, root: RootDocument) -> list[CryptoSigner]:
-        found: list[CryptoSigner] = []
-        for keyid in root.keyids_of(role):  # the newest first: that is the order in which a root names them
-            path = self.keys / f"{keyid}.pem"
-            if len(found) < root.threshold_of(role) and path.exists():
-                found.append(_load_signer(str(path), path.stat().st_mtime_ns))
-        return found
+from core.signing.keyring import KeyRing, make_development_keys
+from core.signing.roles import PayloadType, Role
+from core.signing.roots import current_root, roots_directory
 
 
 class KeyFileSigner:
@@ -84,88 +39,3 @@ def ensure_development_keys() -> None:
         return
     make_development_keys(keys=directory / "keys", roots=directory / "roots", at=clock.now())
     _ready.add(directory)
-
-
-def make_development_keys(*, keys: Path, roots: Path, at: datetime) -> None:
-    """The whole set, if there is no root yet; safe in parallel, and after a start that was killed before its root was written."""
-    if (roots / "1.json").exists():
-        return
-    for directory in (keys, roots):
-        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with open(keys.parent / ".lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (roots / "1.json").exists():
-            shutil.rmtree(keys, ignore_errors=True)
-            _make_keys(keys, roots, env=DEVELOPMENT, at=at)
-
-
-def _make_keys(keys_directory: Path, roots_directory: Path, *, env: str, at: datetime) -> None:
-    keys = {role: [Ed25519PrivateKey.generate() for _ in range(ROOT_KEYS if role is Role.ROOT else 1)] for role in Role}
-    keys_directory.mkdir(mode=0o700)
-    for private in (key for role_keys in keys.values() for key in role_keys):
-        write_private_key(keys_directory / f"{keyid_for(private)}.pem", private)
-    payload = root_payload(
-        version=1,
-        env=env,
-        at=at,
-        keyids={role: [keyid_for(key) for key in role_keys] for role, role_keys in keys.items()},
-        public_keys={keyid_for(key): public_bytes(key) for role_keys in keys.values() for key in role_keys},
-    )
-    envelope = dsse.Envelope(encode_payload(payload), PayloadType.ROOT.value, {})
-    for private in keys[Role.ROOT][:ROOT_THRESHOLD]:
-        envelope.sign(signer_of(private))
-    write_root(roots_directory, 1, envelope.to_dict())
-
-
-def write_root(directory: Path, number: int, envelope: dict[str, Any]) -> Path:
-    """Put a root document in its place: whole or not at all, and never over another one. Raises FileExistsError."""
-    directory.mkdir(mode=0o755, parents=True, exist_ok=True)
-    path, partial = directory / f"{number}.json", directory / f".{number}.{os.getpid()}.json"
-    partial.write_text(json.dumps(envelope))
-    partial.chmod(0o644)
-    try:
-        os.link(partial, path)
-    finally:
-        partial.unlink()
-    return path
-
-
-def root_payload(*, version: int, env: str, at: datetime, keyids: dict[Role, list[str]], public_keys: dict[str, bytes]) -> dict:
-    """The payload of a root document. Raises ValueError when a key is in two roles."""
-    named = [keyid for role_keyids in keyids.values() for keyid in role_keyids]
-    if len(set(named)) != len(named) or len({public_keys[keyid] for keyid in named}) != len(named):
-        raise ValueError("no key may be in two roles")
-    return {
-        **base_fields(PayloadType.ROOT, env=env, issued_at=at, expires_at=at + ROOT_LIFETIME),
-        "version": version,
-        "keys": {keyid: {"scheme": "ed25519", "public": base64.b64encode(public_keys[keyid]).decode()} for keyid in named},
-        "roles": {role.value: {"keyids": keyids[role], "threshold": ROOT_THRESHOLD if role is Role.ROOT else 1} for role in Role},
-    }
-
-
-def public_bytes(private: Ed25519PrivateKey) -> bytes:
-    return private.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
-
-
-def keyid_for(private: Ed25519PrivateKey) -> str:
-    """Opaque to every reader; ours is the hash of the public key."""
-    return hashlib.sha256(public_bytes(private)).hexdigest()
-
-
-def signer_of(private: Ed25519PrivateKey) -> CryptoSigner:
-    return CryptoSigner(private, SSlibKey(keyid_for(private), "ed25519", "ed25519", {"public": public_bytes(private).hex()}))
-
-
-def write_private_key(path: Path, private: Ed25519PrivateKey) -> None:
-    """Readable by this account only, from the first byte."""
-    data = private.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(data)
-
-
-@lru_cache(maxsize=32)
-def _load_signer(path: str, _stamp: int) -> CryptoSigner:
-    private = serialization.load_pem_private_key(Path(path).read_bytes(), password=None)
-    if not isinstance(private, Ed25519PrivateKey) or keyid_for(private) != Path(path).stem:
-        raise SigningNotReady(f"{path} is not the Ed25519 key that its name says.")
-    return signer_of(private)

@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from core.signing.errors import SigningNotReady
-from core.signing.keyfiles import KeyRing, make_development_keys
+from core.signing.keyring import KeyRing, make_development_keys
 from core.signing.payloads import utc_text
 from core.signing.remote import receive_frame, send_frame
 from core.signing.roles import PayloadType, Role
-from core.signing.roots import DEVELOPMENT
+from core.signing.rootfiles import DEVELOPMENT
 from core.signing.rules import ApprovalMissing, Circumstances, Refused, check, read_reviewers
 
 ONLINE_ROLES = tuple(role for role in Role if role is not Role.ROOT)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from core.signing.keyfiles import public_bytes
+from core.signing.keyring import public_bytes
 from core.signing.payloads import base_fields, encode_payload
 from core.signing.roles import PayloadType, Role
 from core.signing.rules import ApprovalMissing, Circumstances, Refused, check, claims_sha256, read_reviewers

@@ -17,7 +17,7 @@ import pytest
 from core import clock, signing
 from core.exceptions import InvalidInput, ServiceUnavailable
 from core.signing import PayloadType, Role, SigningNotReady, remote
-from core.signing.keyfiles import KeyRing
+from core.signing.keyring import KeyRing
 from core.signing.payloads import encode_payload
 from core.signing.signer import Journal, Rate, Signer
 from core.signing.tests.test_rules import release, restore, status, ticket
@@ -117,6 +117,13 @@ def ask(signer, role, payload_type, data, roles=frozenset(Role)):
 
 
 class TestRights:
+    def test_it_loads_neither_the_application_nor_anything_that_talks_to_a_network(self):
+        program = "import sys, core.signing.signer; print({'django', 'boto3', 'urllib3', 'securesystemslib', 'http.client'} & set(sys.modules))"
+
+        done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+
+        assert done.stdout.strip() == "set()"
+
     def test_socket_keys_and_log_are_of_its_user_only(self, process):
         modes = [(process.directory / name).stat().st_mode & 0o777 for name in ("keys", "log")]
 

@@ -12,7 +12,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from core import signing
-from core.signing import PayloadType, Role, SignatureRefused, keyfiles, roots
+from core.signing import PayloadType, Role, SignatureRefused, keyfiles, keyring, roots
 
 AT = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
@@ -102,7 +102,7 @@ class TestRoot:
         keyids = {role: ["a"] if role in (Role.RELEASE, Role.TICKET) else [role.value] for role in Role}
 
         with pytest.raises(ValueError, match="two roles"):
-            keyfiles.root_payload(
+            keyring.root_payload(
                 version=1, env="dev", at=AT, keyids=keyids, public_keys={name: name.encode() for name in ["a", *map(str, Role)]}
             )
 
