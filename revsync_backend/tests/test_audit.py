@@ -79,6 +79,7 @@ AND_ALSO = {
     "confirm_password_reset": {"session.ended"},
     "delete_me": {"session.ended"},
     "create_purchase": {"purchase.paid"},
+    "create_refund": {"license.revoked"},
 }
 
 # What its person is told of at once, beside the row

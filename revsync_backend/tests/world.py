@@ -13,7 +13,7 @@ from core.testing.matrix import ROLES, TUNER_ROLES, Caller
 from garage.tests.factories import VehicleModFactory
 from marketplace.services import status
 from marketplace.services.buyer_reviews import review_tune
-from marketplace.tests.factories import FavoriteFactory, TuneFactory, TuneVersionFactory, released_tune, ride_for
+from marketplace.tests.factories import CaseFactory, FavoriteFactory, TuneFactory, TuneVersionFactory, released_tune, ride_for
 from tuners.tests.factories import TunerCertificationFactory, TunerProfileFactory, TunerReviewFactory
 from users.tests.factories import NoticeFactory, UserDeviceFactory, UserFactory
 
@@ -85,15 +85,23 @@ PEOPLE: dict[str, dict[str, Any]] = {
 }
 
 
+SIGNED_IN = [role for role in ROLES if role != "anonymous"]
+
+
 def build() -> World:
     """Inside a transaction that is rolled back, or a database of one's own."""
     world = World(tune=released_tune(), free_tune=TuneFactory(published=True, free=True))
     world.reported_review = TunerReviewFactory(tuner=world.tuner)
     status.publish_status(at=clock.now())
-    for number, role in enumerate(role for role in ROLES if role != "anonymous"):
-        world.kits[role] = _kit(world, role, number)
+    for role in SIGNED_IN:
+        add_kit(world, role)
         world.other_tunes[role] = released_tune(tuner=world.tuner)
     return world
+
+
+def add_kit(world: World, role: str) -> None:
+    """Somebody of that role with their things, in the place of who was there."""
+    world.kits[role] = _kit(world, role, SIGNED_IN.index(role))
 
 
 def _kit(world: World, role: str, number: int) -> Kit:
@@ -113,6 +121,7 @@ def _kit(world: World, role: str, number: int) -> Kit:
     )
     kit.certification = TunerCertificationFactory(owner=user)
     FavoriteFactory(user=user, tune=world.free_tune)
+    CaseFactory(purchase=kit.purchase, resolved=True)
     if kit.profile is not None:
         free = role == "creator"  # creators sell nothing
         kit.tune = TuneFactory(tuner=kit.profile, published=True, free=free)
@@ -128,4 +137,4 @@ def agreed(name: str) -> str:
     return agreed_text(name).version
 
 
-__all__ = ["Kit", "World", "agreed", "build"]
+__all__ = ["Kit", "World", "add_kit", "agreed", "build"]

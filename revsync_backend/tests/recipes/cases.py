@@ -2,9 +2,20 @@
 
 from core.ids import new_id
 from core.testing.matrix import Call
+from core.uploads.enums import UploadPurpose
+from core.uploads.tests.factories import UploadFactory
 from marketplace.enums import CaseKind
 from marketplace.tests.factories import CaseFactory, PurchaseFactory, sold
 from revsync_backend.tests.recipes import recipe, refusal
+
+
+def _file(kit):
+    return str(UploadFactory(owner_id=kit.user.pk, purpose=UploadPurpose.CASE_FILE, ready=True).pk)
+
+
+def _seen_by_staff(kit):
+    """Staff see every case, so to an admin another's is no missing one."""
+    return kit.role == "admin"
 
 
 @recipe("list_refunds")
@@ -24,19 +35,20 @@ def _(kit, world):
 
 @recipe("create_case")
 def _(kit, world):
-    body = {"purchase": str(kit.purchase.pk), "kind": "OTHER", "text": "It idles roughly since the flash."}
-    return Call(body=body, refs=("/purchase",))
+    body = {"purchase": str(kit.purchase.pk), "kind": "OTHER", "text": "It idles roughly.", "attachments": [_file(kit)]}
+    return Call(body=body, refs=("/purchase", "/attachments/0"))
 
 
 @recipe("get_case")
 def _(kit, world):
-    return Call(path={"case": CaseFactory(purchase=kit.purchase).pk})
+    return Call(path={"case": CaseFactory(purchase=kit.purchase).pk}, shared=_seen_by_staff(kit))
 
 
 @recipe("create_case_message")
 def _(kit, world):
-    body = {"id": str(new_id()), "text": "With 98 octane it runs well."}
-    return Call(path={"case": CaseFactory(purchase=kit.purchase).pk}, body=body, open_refs=("/id",))
+    body = {"id": str(new_id()), "text": "With 98 octane it runs well.", "attachments": [_file(kit)]}
+    case = CaseFactory(purchase=kit.purchase)
+    return Call(path={"case": case.pk}, body=body, refs=("/attachments/0",), open_refs=("/id",), shared=_seen_by_staff(kit))
 
 
 # Refusals
