@@ -1,11 +1,14 @@
 """Signed documents, stops, downloads, tickets and flashes: read only. Versions are stopped on their own pages."""
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
+from django.http import HttpRequest
+from django.utils.html import format_html
 
 from core import clock
-from core.admin_base import ReadOnlyAdmin, link_to, mark, short_hash
+from core.admin_base import Panel, ReadOnlyAdmin, link_to, mark, short_hash
 from core.admin_site import site
 from marketplace.enums import DownloadOutcome, FlashOutcome
 from marketplace.models import (
@@ -22,8 +25,19 @@ from marketplace.models import (
     StoredFileCheck,
     VersionStop,
 )
+from marketplace.selectors import stops
 
 FLASH_KINDS = {FlashOutcome.SUCCEEDED: "good", FlashOutcome.FAILED_DURING_WRITE: "bad", FlashOutcome.VERIFY_FAILED: "bad"}
+
+
+SILENT_PAGE = 100
+
+
+def _uuid_or_none(text: str | None) -> UUID | None:
+    try:
+        return UUID(text or "")
+    except ValueError:
+        return None
 
 
 class _OfVersionAdmin(ReadOnlyAdmin):
@@ -48,6 +62,35 @@ class VersionStopAdmin(_OfVersionAdmin):
     search_fields = ("reason", "version__tune__title")
     ordering = ("-since", "-pk")
     concealed = ("lift_envelope",)
+
+    def panels(self, request: HttpRequest, row: VersionStop) -> list[Panel]:
+        reached = stops.count_reached(row)
+        silent = list(stops.list_silent(row, after=_uuid_or_none(request.GET.get("after")))[: SILENT_PAGE + 1])
+        more = silent[:SILENT_PAGE][-1].pk if len(silent) > SILENT_PAGE else None
+        return [
+            Panel(
+                "Who knows",
+                ("Who downloaded, flashed or has it", "People"),
+                [
+                    ("In all", reached.holders),
+                    ("Told in the app", reached.told),
+                    ("Mailed", reached.mailed),
+                    ("Pushed to", reached.pushed),
+                    ("Acknowledged in the app", reached.acknowledged),
+                    ("Not acknowledged", mark(str(reached.silent), "bad" if reached.silent else "good")),
+                ],
+                note="Its tuner is told too and is not counted here." if row.told_at else "The worker is still telling them.",
+            ),
+            Panel(
+                "Has not acknowledged",
+                ("Person", "Told", "Mailed", "Pushed to"),
+                [
+                    (link_to(person, person.display_name), person.told_at or "–", person.mailed_at or "–", person.pushed_at or "–")
+                    for person in silent[:SILENT_PAGE]
+                ],
+                note=format_html('<a class="revsync-link" href="?after={}">The next ones</a>', more) if more else "",
+            ),
+        ]
 
     @admin.display(description="Standing")
     def standing(self, row: VersionStop) -> Any:

@@ -136,9 +136,9 @@ def report_flash(
             version_id=ticket.version_id,
             bound_elsewhere=flash.bound_elsewhere,
         )
-        if outcome in policies.HARD_FAILURES:
+        if outcome in policies.HARD_FAILURES and ticket.channel == ReleaseChannel.PUBLIC:  # a tuner's own test alarms nobody
             if ticket.purchase_id is not None:
-                _open_case(flash, ticket, at=at)
+                _open_case(flash, ticket.version, purchase_id=ticket.purchase_id, at=at)
             enqueue("marketplace.tasks.trust.judge_failures", priority=80, flash_id=flash.pk)
     return Reported(flash, created=True)
 
@@ -337,11 +337,11 @@ def _is_credible(reporter: User, *, at: datetime) -> bool:
     return Purchase.objects.filter(buyer=reporter, amount_minor__gt=0, status=PurchaseStatus.PAID).exists()
 
 
-def _open_case(flash: Flash, ticket: FlashTicket, *, at: datetime) -> None:
+def _open_case(flash: Flash, version: TuneVersion, *, purchase_id: UUID, at: datetime) -> None:
     """One conversation with the rider, whose tuner is told of it, in the transaction of the report."""
-    version, outcome = ticket.version, FlashOutcome(flash.outcome).label.lower()
+    outcome = FlashOutcome(flash.outcome).label.lower()
     cases.open_case(
-        purchase_id=ticket.purchase_id,
+        purchase_id=purchase_id,
         kind=CaseKind.FLASH_FAILURE,
         text=f"The app reported a flash of {version.tune.title} {version.version} at {utc_text(flash.flashed_at)}: {outcome}. "
         "Restore the stock file before the engine is started. Please write what you saw, and attach the app's log if there is one.",

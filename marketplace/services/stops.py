@@ -14,6 +14,7 @@ from django.db.models import Exists, Max, OuterRef
 from core import audit, signing
 from core.exceptions import InvalidInput
 from core.tasks import enqueue
+from garage.models import Vehicle
 from marketplace.enums import StopKind, StopSeverity, StopSource, VersionStatus
 from marketplace.exceptions import (
     FloorNotHigher,
@@ -26,6 +27,7 @@ from marketplace.exceptions import (
 from marketplace.models import CounterFloor, Download, Flash, StopAcknowledgement, TuneVersion, VersionStop
 from marketplace.policies import trust as policies
 from marketplace.policies import tunes as tune_policies
+from marketplace.selectors import stops as selectors
 from marketplace.services.versions import lock_own_version, lock_version
 from users.enums import NoticeSeverity, NoticeType, Role
 from users.models import User
@@ -208,11 +210,15 @@ def unrecall_version(*, actor: User, version_id: UUID, mfa_fresh: bool, at: date
 
 
 def acknowledge_stop(*, rider: User, stop_id: UUID, at: datetime) -> StopAcknowledgement:
-    """Note that a rider who downloaded or flashed the version has read its stop. Idempotent. Raises: StopNotFound."""
+    """Note that a rider who downloaded or flashed the version, or has it on a vehicle, has read its stop. Idempotent.
+
+    Raises: StopNotFound.
+    """
     # one query: a stop of a version that the rider never had takes no longer to miss than one that does not exist
     downloaded = Exists(Download.objects.filter(version_id=OuterRef("version_id"), buyer=rider, outcome="GRANTED"))
     flashed = Exists(Flash.objects.filter(version_id=OuterRef("version_id"), reporter=rider))
-    stop = VersionStop.objects.filter(downloaded | flashed, pk=stop_id).first()
+    installed = Exists(Vehicle.objects.present().filter(owner=rider, installed_tune_version_id=OuterRef("version_id")))
+    stop = VersionStop.objects.filter(downloaded | flashed | installed, pk=stop_id).first()
     if stop is None:
         raise StopNotFound
     StopAcknowledgement.objects.bulk_create([StopAcknowledgement(stop=stop, user=rider, acknowledged_at=at)], ignore_conflicts=True)
@@ -220,15 +226,15 @@ def acknowledge_stop(*, rider: User, stop_id: UUID, at: datetime) -> StopAcknowl
 
 
 def tell_stop(*, stop_id: UUID, at: datetime) -> int:
-    """Tell everyone who downloaded or flashed the version, and its tuner; returns how many. Each is told once, however
-    often this runs. Called by the worker."""
+    """Tell everyone who downloaded or flashed the version or has it on a vehicle, and its tuner; returns how many.
+
+    Each is told once, however often this runs. Called by the worker.
+    """
     stop = VersionStop.objects.select_related("version__tune__tuner").get(pk=stop_id)
     version = stop.version
-    riders = set(Download.objects.filter(version=version, outcome="GRANTED").values_list("buyer_id", flat=True))
-    riders |= set(Flash.objects.filter(version=version).values_list("reporter_id", flat=True))
-    riders.add(version.tune.tuner.user_id)
+    people = {*selectors.list_holders(version.pk).values_list("pk", flat=True), version.tune.tuner.user_id}
     _, happened = WORDS[StopKind(stop.kind)]
-    for user_id in sorted(riders):
+    for user_id in sorted(people):
         notify(
             user_id=user_id,
             type=NoticeType.RECALL if stop.kind == StopKind.RECALL else NoticeType.HOLD,
@@ -236,11 +242,11 @@ def tell_stop(*, stop_id: UUID, at: datetime) -> int:
             title=f"{version.tune.title} {version.version} {happened}"[:160],
             body=f"{stop.reason}\n\n{StopSeverity(stop.severity).label}.",
             link={"resource": "tune_version", "id": version.pk},
-            dedupe_key=f"stop:{stop.pk}",
+            dedupe_key=selectors.dedupe_key_of(stop.pk),
             at=at,
         )
     VersionStop.objects.filter(pk=stop.pk, told_at=None).update(told_at=at)
-    return len(riders)
+    return len(people)
 
 
 def _lock(version_id: UUID) -> TuneVersion:
