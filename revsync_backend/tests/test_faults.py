@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from tools.faults.clients import Line
-from tools.faults.judge import Evidence, judge
+from tools.faults.judge import Evidence, judge, judge_payouts
 from tools.faults.points import POINTS
 
 BUYER = "buyer-1"
@@ -73,6 +73,29 @@ def test_each_rule_bites(of, lines, words):
 def test_an_honest_client_is_refused_only_where_the_clock_is_off():
     assert found(evidence(), [], unexpected=("POST /x: 400",)) == ["an honest client was refused: POST /x: 400"]
     assert found(evidence(), [], unexpected=("POST /x: 400",), may_refuse=True) == []
+
+
+def transfer(payout: str = "o1", amount: int = 100, reversed: int = 0) -> dict:
+    return {"metadata": {"payout": payout}, "amount": amount, "amount_reversed": reversed}
+
+
+@pytest.mark.parametrize(
+    ("row", "transfers", "words"),
+    [
+        (("o1", "PAID", 100, "tr_1", "po_1", None), [transfer()], None),
+        (("o1", "PENDING", 100, None, None, None), [], None),
+        (("o1", "FAILED", 100, "tr_1", "po_1", "trr_1"), [transfer(reversed=100)], None),
+        (("o1", "PAID", 100, "tr_1", "po_1", None), [transfer(), transfer()], "moved money 2 times"),
+        (("o1", "PAID", 100, "tr_1", "po_1", None), [transfer(amount=90)], "the provider moved [90]"),
+        (("o1", "PAID", 100, "tr_1", "po_1", None), [], "the provider moved []"),
+        (("o1", "PENDING", 100, None, None, None), [transfer()], "the provider moved [100]"),
+        (("o1", "PAID", 100, "tr_1", None, None), [transfer()], "no bank was told"),
+        (("o1", "PAID", 100, "tr_1", "po_1", None), [transfer(), transfer("o2")], "for o2, which is no payout of ours"),
+    ],
+)
+def test_a_payout_moves_its_money_once(row, transfers, words):
+    said = list(judge_payouts([row], transfers))
+    assert said == [] if words is None else any(words in sentence for sentence in said), said
 
 
 @pytest.mark.parametrize("point", POINTS, ids=lambda point: point.name)

@@ -24,7 +24,7 @@ sys.path.insert(0, str(ROOT))
 from core.embedded import processes
 from tools.faults import report
 from tools.faults.clients import Client, Journal, Load
-from tools.faults.judge import Evidence, judge
+from tools.faults.judge import PAYOUTS, Evidence, judge, judge_payouts
 from tools.faults.scenarios import SCENARIOS, NotDone, NotPossibleHere, Scenario, Setting, small_disk
 from tools.faults.stand import Stand
 
@@ -83,6 +83,7 @@ def play(scenario: Scenario, stand: Stand, *, seed: int, is_short: bool, journal
         broken.append(f"tasks or events still wait after {QUIET_WITHIN_SECONDS} s")
     unexpected = [text for client in load.clients for text in client.unexpected]
     verdict = judge(Evidence.of(stand, buyer_ids), journal.lines[first:], unexpected=unexpected, may_refuse=scenario.may_refuse)
+    verdict.broken += judge_payouts(stand.rows(PAYOUTS), stand.everything_of("transfers"))
     verdict.broken = broken + verdict.broken + load.failures + invariants(stand)
     return report.Row(scenario.name, what, verdict, settled_seconds)
 

@@ -20,6 +20,9 @@ OWNED = {"PAID", "REFUNDED", "DISPUTED", "CHARGED_BACK"}
 AT_REST = {"PAID", "CANCELED", "EXPIRED", "REFUNDED", "DISPUTED", "CHARGED_BACK"}
 
 
+PAYOUTS = "SELECT id::text, status, amount_minor, transfer_id, bank_payout_id, reversal_id FROM marketplace_payout"
+
+
 @dataclass
 class Verdict:
     """What the judge found: `broken` must be empty."""
@@ -144,3 +147,20 @@ def _of_states(evidence: Evidence) -> Iterator[str]:
         ]
         if row["status"] in AT_REST and live:
             yield f"purchase {purchase_id} is {row['status']} and {live} can still be paid"
+
+
+def judge_payouts(rows: Iterable[tuple], transfers: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Each payout moved its money once, and the provider moved none that we do not know. `rows` are those of PAYOUTS."""
+    moved: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for transfer in transfers:
+        moved[transfer["metadata"].get("payout", "")].append(transfer)
+    for payout_id, status, amount_minor, transfer_id, bank_payout_id, reversal_id in rows:
+        mine = [transfer for transfer in moved.pop(payout_id, []) if transfer["amount_reversed"] < transfer["amount"]]
+        if len(mine) > 1:
+            yield f"payout {payout_id} moved money {len(mine)} times"
+        due_minor = amount_minor if transfer_id and not reversal_id else 0
+        if sum(transfer["amount"] - transfer["amount_reversed"] for transfer in mine) != due_minor:
+            yield f"payout {payout_id} ({status}) of {amount_minor}: the provider moved {[transfer['amount'] for transfer in mine]}"
+        if status == "PAID" and not bank_payout_id:
+            yield f"payout {payout_id} is PAID, and no bank was told"
+    yield from (f"the provider moved money for {name or 'nobody'}, which is no payout of ours" for name in moved)

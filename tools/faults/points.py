@@ -27,7 +27,7 @@ def _after(name: str, where: str, process: str, what: str) -> Point:
     return Point(name, where, False, process, what)
 
 
-POINTS = (
+BUYING = (
     _before("reserved", "marketplace.services.purchasing.open_payment", "web", "the purchase is reserved, the provider was not asked"),
     _before("asked", "marketplace.services.settlement._attach", "web", "the provider has an intent, we have not noted it"),
     _after("attached", "marketplace.services.purchasing.open_payment", "web", "the intent is noted, the client has no answer"),
@@ -38,3 +38,15 @@ POINTS = (
     _before("granting", "marketplace.services.grants._write", "web", "a grant is signed, not written"),
     _after("granted", "marketplace.services.grants._write", "web", "a grant is written, not committed"),
 )
+GIVING_BACK = (
+    _before("refund-promised", "marketplace.services.refunds._ask", "worker", "a refund is promised and booked, nobody was asked"),
+    _before("refund-given", "marketplace.services.refunds.apply_refund", "worker", "the provider gave it back, we have not noted it"),
+    _after("refund-applied", "marketplace.services.refunds.apply_refund", "worker", "it is noted, its task is not done"),
+)
+PAYING_OUT = (
+    _before("payout-reserved", "marketplace.services.payouts._transfer", "worker", "a payout is reserved and booked, nothing was moved"),
+    _after("payout-moved", "marketplace.services.payouts.payments.create_transfer", "worker", "the money was moved, we have not noted it"),
+    _before("payout-noted", "marketplace.services.payouts._send", "worker", "the transfer is noted, the bank was not told"),
+    _after("payout-sent", "marketplace.services.payouts.payments.create_payout", "worker", "the bank was told, we have not noted it"),
+)
+POINTS = BUYING + GIVING_BACK + PAYING_OUT

@@ -17,8 +17,7 @@ from pathlib import Path
 import psycopg2
 
 from core.embedded import processes
-from core.testing import process_tree
-from tools.faults.points import POINTS
+from tools.faults.points import BUYING, GIVING_BACK, PAYING_OUT, Point
 from tools.faults.stand import Stand
 
 POINT_WITHIN_SECONDS = 90
@@ -71,14 +70,68 @@ def calm(setting: Setting) -> str:
 
 def points(setting: Setting) -> str:
     passed = []
-    for point in setting.chance.sample(POINTS, len(POINTS)):
+    for point in setting.chance.sample(BUYING + GIVING_BACK, len(BUYING + GIVING_BACK)):
         for _ in range(setting.pick(1, 3)):
-            with setting.stand.order(f"point-{point.name}") as order:
-                if not processes.wait_until(lambda order=order: not order.exists(), seconds=POINT_WITHIN_SECONDS):
-                    raise NotDone(f"nobody passed the point {point.name!r} within {POINT_WITHIN_SECONDS} s")
-            passed.append(point.name)
-            setting.stand.wait_until_up()
+            with _killed_at(setting, point):
+                passed.append(point.name)
     return f"killed at {len(passed)} named points: {', '.join(dict.fromkeys(passed))}"
+
+
+@contextlib.contextmanager
+def _killed_at(setting: Setting, point: Point) -> Iterator[None]:
+    """Whoever passes the point next dies there, at the latest when the block has done what leads to it."""
+    with setting.stand.order(f"point-{point.name}") as order:
+        yield
+        if not processes.wait_until(lambda: not order.exists(), seconds=POINT_WITHIN_SECONDS):
+            raise NotDone(f"nobody passed the point {point.name!r} within {POINT_WITHIN_SECONDS} s")
+    setting.stand.wait_until_up()
+
+
+def payouts(setting: Setting) -> str:
+    stand, rounds = setting.stand, 0
+    tuners = int(stand.run(ONBOARD).splitlines()[-1])
+    for point in setting.chance.sample(PAYING_OUT, len(PAYING_OUT)):
+        for _ in range(setting.pick(1, 3)):
+            _for_a_while(setting, setting.pick(2, 10))
+            rounds += 1
+            with _killed_at(setting, point):
+                stand.run(MAKE_PAYOUTS.format(days=40 + 7 * rounds))
+    while not setting.is_over():
+        time.sleep(0.2)
+    made = stand.rows("SELECT count(*) FROM marketplace_payout WHERE transfer_id IS NOT NULL")[0][0]
+    if not made:
+        raise NotDone("no payout was made")
+    return f"{rounds} runs of payouts to {tuners} tuners, killed at {len(PAYING_OUT)} named points; {made} payouts went out"
+
+
+ONBOARD = """
+import django
+django.setup()
+import requests
+from core import clock
+from marketplace.models import PayoutAccount
+from marketplace.services import payout_accounts
+from tuners.models import TunerProfile
+from users.models import User
+tuners = TunerProfile.objects.active().filter(kind="TUNER").select_related("user")
+for tuner in tuners:
+    User.objects.filter(pk=tuner.user_id, mfa_enabled_at=None).update(mfa_enabled_at=clock.now())
+    row, url, _ = payout_accounts.open_onboarding(user=tuner.user, at=clock.now())
+    if row.state != "ACTIVE":
+        requests.get(url, timeout=30)
+        requests.post(url, data={"outcome": "complete"}, timeout=30, allow_redirects=False)
+        payout_accounts.recheck_account(account_id=row.account_id, at=clock.now())
+print(PayoutAccount.objects.filter(state="ACTIVE").count())
+"""
+
+MAKE_PAYOUTS = """
+import django
+django.setup()
+from datetime import timedelta
+from core import clock
+from marketplace.services import payouts
+print(payouts.make_payouts(at=clock.now() + timedelta(days={days})))
+"""
 
 
 def random_kills(setting: Setting) -> str:
@@ -241,6 +294,7 @@ def small_disk(at: Path, megabytes: int) -> Iterator[Path]:
 SCENARIOS = (
     Scenario("calm", calm, "nothing"),
     Scenario("points", points, "kill -9 between the steps", buyers=(60, 200)),
+    Scenario("payouts", payouts, "kill -9 in the middle of payouts", buyers=(40, 120)),
     Scenario("random-kills", random_kills, "kill -9 at random moments", buyers=(40, 200)),
     Scenario("database", database_killed, "the database is killed and comes back", buyers=(16, 60)),
     Scenario("connections", connections_gone, "no connection is left", buyers=(16, 40)),
@@ -254,4 +308,3 @@ SCENARIOS = (
     Scenario("two-of-each", two_of_each, "two reconcilers, two schedules"),
     Scenario("disk-full", disk_full, "the disk is full", buyers=(12, 30)),
 )
-ROOT = process_tree.ROOT

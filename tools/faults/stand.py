@@ -47,7 +47,8 @@ from users.tests.factories import UserDeviceFactory, UserFactory
 
 many, each, seed = {many}, {each}, {seed!r}
 chance = random.Random(seed)
-tunes = list(Tune.objects.filter(listed=True, price_minor__gt=0).select_related("latest_version").order_by("id"))
+tunes = Tune.objects.filter(listed=True, price_minor__gt=0, latest_version__blocked_regions=[])
+tunes = list(tunes.select_related("latest_version").order_by("id"))
 buyers = []
 for number in range(many):
     user = UserFactory(email=f"faults-{{new_id()}}@example.com", password="!")
