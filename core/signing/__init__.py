@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from core.signing.roles import PayloadType, Role
     from core.signing.rootfiles import RootDocument
     from core.signing.roots import all_roots, current_root, environment_name, root_envelope
-    from core.signing.service import sign
+    from core.signing.service import sign, sign_once_more
 
 _MODULES = {
     "envelopes": ("Envelope", "keyid_of", "payload_of", "payload_sha256", "verify", "verify_by_any_root"),
@@ -28,7 +28,7 @@ _MODULES = {
     "roles": ("PayloadType", "Role"),
     "rootfiles": ("RootDocument",),
     "roots": ("all_roots", "current_root", "environment_name", "root_envelope"),
-    "service": ("sign",),
+    "service": ("sign", "sign_once_more"),
 }
 _PLACES = {name: module for module, names in _MODULES.items() for name in names}
 
@@ -51,6 +51,7 @@ __all__ = [
     "payload_sha256",
     "root_envelope",
     "sign",
+    "sign_once_more",
     "utc_text",
     "verify",
     "verify_by_any_root",

@@ -36,3 +36,12 @@ def sign(role: Role | str, payload_type: PayloadType | str, payload: Mapping[str
     data = encode_payload(payload)
     signatures = signer().sign(role, payload_type, data, approval=approval)
     return {"payloadType": payload_type.value, "payload": base64.b64encode(data).decode(), "signatures": signatures}
+
+
+def sign_once_more(role: Role | str, payload_type: PayloadType | str, envelope: Mapping[str, Any]) -> dict[str, Any]:
+    """The very same payload under the role's present key: what follows from its hash goes on holding. Raises as `sign` does."""
+    role, payload_type = Role(role), PayloadType(payload_type)
+    if not may_sign(role, payload_type):
+        raise ValueError(f"the role {role} signs no {payload_type}")
+    signatures = signer().sign(role, payload_type, base64.b64decode(envelope["payload"]))
+    return {"payloadType": payload_type.value, "payload": envelope["payload"], "signatures": signatures}
