@@ -1,18 +1,25 @@
 """Listings and versions: the review queue with files, findings and what changed, and staff's decisions."""
 
 import itertools
+import json
 from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
-from unfold.widgets import UnfoldAdminCheckboxSelectMultipleWidget, UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import (
+    UnfoldAdminCheckboxSelectMultipleWidget,
+    UnfoldAdminSelectWidget,
+    UnfoldAdminTextareaWidget,
+    UnfoldAdminTextInputWidget,
+)
 
 from core import clock
 from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, mark, short_hash, size
@@ -25,6 +32,7 @@ from marketplace.models import Favorite, FileXRay, Fitment, Tune, TuneFile, Tune
 from marketplace.money import amount_text
 from marketplace.selectors import review_queue, review_sheet
 from marketplace.services import evidence, moderation, review, stops
+from marketplace.services.releases import release_drafts
 from users.services import verify_second_factor
 
 TUNE_KINDS = {TuneStatus.PUBLISHED: "good", TuneStatus.SUSPENDED: "bad", TuneStatus.DRAFT: "warn"}
@@ -52,9 +60,32 @@ RIDERS_READ = "Everybody who has the version reads this."
 def _hash_boxes(version: TuneVersion) -> Mapping[str, forms.Field]:
     """One box for each file of the version: whoever publishes says of each hash that they looked at it."""
     choices = [(file.sha256, f"{file.sha256} {file.name}") for file in version.files.order_by("position")]
-    return {
+    fields: dict[str, forms.Field] = {
         "approved_sha256": forms.MultipleChoiceField(
             choices=choices, widget=UnfoldAdminCheckboxSelectMultipleWidget, label="Files that you looked at"
+        ),
+    }
+    return fields | _approval(version) if settings.SIGNER_SOCKET else fields
+
+
+def _approval(version: TuneVersion) -> Mapping[str, forms.Field]:
+    """What the reviewer's own key signs, and what it said."""
+    drafts = json.dumps(release_drafts(version, at=clock.now()), ensure_ascii=False)
+    return {
+        "drafts": forms.CharField(
+            initial=drafts,
+            required=False,
+            disabled=True,
+            widget=UnfoldAdminTextareaWidget,
+            label="To be approved",
+            help_text="Save this as a file, and have it approved on your own machine: tools/approve_release.py.",
+        ),
+        "approval": forms.CharField(
+            max_length=20_000,
+            required=False,
+            widget=UnfoldAdminTextareaWidget,
+            label="Approval",
+            help_text="What the tool printed. Without it the signer of a production system signs no release.",
         ),
     }
 
@@ -111,8 +142,8 @@ class TuneVersionAdmin(ReadOnlyAdmin):
             label="Publish",
             explanation="Signs a release for each file and puts the version on sale. Look at every file, finding and fitment first: "
             "what you approve are the hashes below.",
-            act=lambda row, *, actor, reason, at, approved_sha256: review.publish_tune_version(
-                version_id=row.pk, reviewer=actor, approved_sha256=approved_sha256, note=reason, at=at
+            act=lambda row, *, actor, reason, at, approved_sha256, approval="", **_: review.publish_tune_version(
+                version_id=row.pk, reviewer=actor, approved_sha256=approved_sha256, note=reason, approval=approval, at=at
             ),
             applies=_in_review,
             fields=_hash_boxes,
@@ -307,6 +338,18 @@ class TuneVersionAdmin(ReadOnlyAdmin):
                 note="Fitments that differ from the newest version published before." if seen.previous else "Nothing was published before.",
             ),
             Panel(
+                f"Else changed since {seen.previous.version}" if seen.previous else "Else changed",
+                ("What", "Before", "Now"),
+                [(what, _lines(before), _lines(now)) for what, before, now in seen.changed],
+            ),
+            Panel(
+                "X-ray",
+                ("File", "Against", "Summary", "Where", "Counts", "Checksums", "Largest places (KiB, size, what)"),
+                [_xray_row(row) for row in seen.xrays],
+                note="What the image changes, coarsely. The picture is the whole image from left to right; point at a mark for its kind. "
+                "What lies around a change is a guess by its bytes.",
+            ),
+            Panel(
                 "Copies",
                 ("Same bytes or image as", "Of", "Status"),
                 [
@@ -325,18 +368,6 @@ class TuneVersionAdmin(ReadOnlyAdmin):
                     ("Dyno", _pairs(row.tune.dyno or {})),
                     ("Test flashes by the author", seen.test_flashes),
                 ],
-            ),
-            Panel(
-                f"Else changed since {seen.previous.version}" if seen.previous else "Else changed",
-                ("What", "Before", "Now"),
-                [(what, _lines(before), _lines(now)) for what, before, now in seen.changed],
-            ),
-            Panel(
-                "X-ray",
-                ("File", "Against", "Summary", "Where", "Counts", "Checksums", "Largest places (KiB, size, what)"),
-                [_xray_row(row) for row in seen.xrays],
-                note="What the image changes, coarsely. The picture is the whole image from left to right; point at a mark for its kind. "
-                "What lies around a change is a guess by its bytes.",
             ),
             Panel(
                 "Holds and recalls",

@@ -29,16 +29,20 @@ from users.models import User
 from users.services import notify
 
 
-def publish_tune_version(*, version_id: UUID, reviewer: User, approved_sha256: Iterable[str], note: str, at: datetime) -> TuneVersion:
+def publish_tune_version(
+    *, version_id: UUID, reviewer: User, approved_sha256: Iterable[str], note: str, approval: str = "", at: datetime
+) -> TuneVersion:
     """Publish a version in review: its files are signed first, then state, counter and documents change in one transaction.
 
-    Called by an admin who is not the author; `approved_sha256` are the hashes that were looked at. Asks the storage for
+    Called by an admin who is not the author; `approved_sha256` are the hashes that were looked at, `approval` is what the
+    reviewer's own key said of the releases, where the signer asks for it. Asks the storage for
     each object and the signer for each document outside the transaction; that locks tune, then version, and compares
     everything again, so whatever moved meanwhile leaves nothing changed. The first publication publishes the tune. Tells
     the author; queues marketplace.tasks.versions.tell_owners and marketplace.tasks.tunes.refresh_makes_of.
 
     Raises: VersionNotFound, PermissionRefused, OwnVersion, VersionIllegalMove, TuneSuspended, VersionFilesRequired,
-    HashesDiffer, PublishBlocked, TuneFileMissing, ReleaseOutdated, ServiceUnavailable (storage, signing).
+    HashesDiffer, PublishBlocked, TuneFileMissing, ReleaseOutdated, InvalidInput at /approval, ServiceUnavailable (storage,
+    signing).
     """
     approved = sorted(set(approved_sha256))
     version = _find(version_id)
@@ -48,7 +52,9 @@ def publish_tune_version(*, version_id: UUID, reviewer: User, approved_sha256: I
         head = storage.head(file.storage_key)
         if head is None or head.size_bytes != file.size_bytes:
             raise TuneFileMissing(sha256=file.sha256)
-    documents = prepare_release_documents(version=version, release_counter=counter, reviewer_id=reviewer.pk, decided_at=at, at=at)
+    documents = prepare_release_documents(
+        version=version, release_counter=counter, reviewer_id=reviewer.pk, decided_at=at, approval=approval, at=at
+    )
     with transaction.atomic():
         version = lock_version(version_id=version.pk, tune_id=version.tune_id)
         tune = version.tune
