@@ -6,6 +6,7 @@ from core.invariants import objects, register, rows
 from marketplace.enums import FlashOutcome, ReleaseChannel
 from marketplace.models import TuneFile
 from marketplace.policies.trust import STATISTICAL
+from marketplace.selectors.ledger import find_differences
 
 _BOOKS = """
 SELECT 'ledger set ' || set_id || ' sums to ' || sum(amount_minor) || ' ' || currency
@@ -56,6 +57,48 @@ SELECT p.number || CASE WHEN l.id IS NULL THEN ' is paid and has no license'
  WHERE (l.id IS NULL) = (p.paid_at IS NOT NULL) OR l.tune_id <> p.tune_id
     OR p.status IN ('REFUNDED', 'CHARGED_BACK') AND l.state <> 'REVOKED'
     OR p.status = 'DISPUTED' AND l.state NOT IN ('SUSPENDED', 'REVOKED')
+"""
+
+_REFUNDS = """
+SELECT p.number || ' says ' || p.refunded_minor || ' given back; its refunds are ' || coalesce(r.promised, 0)
+  FROM marketplace_purchase p
+  LEFT JOIN (SELECT purchase_id, sum(amount_minor) AS promised FROM marketplace_refund WHERE reserved_at IS NOT NULL GROUP BY 1) AS r
+       ON r.purchase_id = p.id
+ WHERE p.refunded_minor <> coalesce(r.promised, 0)
+UNION ALL
+SELECT 'refund ' || r.id || CASE WHEN r.reserved_at IS NULL THEN ' is booked and was never promised' ELSE ' is promised and not booked' END
+  FROM marketplace_refund r LEFT JOIN marketplace_ledgerset s ON s.cause = 'REFUND' AND s.cause_id = r.id
+ WHERE (r.reserved_at IS NOT NULL) <> (s.id IS NOT NULL)
+UNION ALL
+SELECT 'refund ' || r.id || ' came back and is not owed in the books'
+  FROM marketplace_refund r LEFT JOIN marketplace_ledgerset s ON s.cause = 'REFUND_FAILED' AND s.cause_id = r.id
+ WHERE (r.status = 'FAILED' AND r.reserved_at IS NOT NULL) <> (s.id IS NOT NULL)
+UNION ALL
+SELECT p.number || ' is refunded, and its license is ' || l.state
+  FROM marketplace_purchase p JOIN marketplace_license l ON l.purchase_id = p.id
+ WHERE p.captured_minor > 0 AND p.refunded_minor = p.captured_minor AND l.state <> 'REVOKED'
+UNION ALL
+SELECT 'refund ' || r.id || ' waits in a case that is resolved'
+  FROM marketplace_refund r JOIN marketplace_case c ON c.id = r.case_id
+ WHERE r.status = 'PENDING' AND r.reserved_at IS NULL AND c.status = 'RESOLVED'
+"""
+
+_DISPUTES = """
+SELECT p.number || ' is ' || p.status || ' and has ' || count(d.id) || ' open disputes'
+  FROM marketplace_purchase p
+  LEFT JOIN marketplace_dispute d ON d.purchase_id = p.id AND d.applied_at IS NOT NULL AND d.ended_at IS NULL
+ GROUP BY p.id HAVING count(d.id) <> CASE WHEN p.status = 'DISPUTED' THEN 1 ELSE 0 END
+UNION ALL
+SELECT p.number || ' was charged back and no dispute of it was lost'
+  FROM marketplace_purchase p
+ WHERE p.status = 'CHARGED_BACK' AND NOT EXISTS (SELECT FROM marketplace_dispute d WHERE d.purchase_id = p.id AND d.status = 'LOST')
+UNION ALL
+SELECT 'dispute ' || d.id || ' is ' || d.status || ' and booked otherwise'
+  FROM marketplace_dispute d
+ WHERE (d.applied_at IS NOT NULL, d.status = 'WON', d.status = 'LOST') IS DISTINCT FROM (
+       EXISTS (SELECT FROM marketplace_ledgerset s WHERE s.cause = 'DISPUTE_OPENED' AND s.cause_id = d.id),
+       EXISTS (SELECT FROM marketplace_ledgerset s WHERE s.cause = 'DISPUTE_WON' AND s.cause_id = d.id),
+       EXISTS (SELECT FROM marketplace_ledgerset s WHERE s.cause = 'DISPUTE_LOST' AND s.cause_id = d.id))
 """
 
 _GRANTS = """
@@ -127,6 +170,8 @@ INVARIANTS = {
     "each sale is booked as it was sold": _SALES,
     "each paid purchase has one payment": _PAYMENTS,
     "paid means licensed, refunded means not": _LICENSES,
+    "refunds are what was promised, booked and given": _REFUNDS,
+    "disputes, purchases and books agree": _DISPUTES,
     "each grant belongs to a paid purchase": _GRANTS,
     "tunes count their reviews": _RATINGS,
     "tunes count their flashes": _FLASHES,
@@ -143,4 +188,5 @@ def _tune_files() -> Iterator[tuple[str, str, str, int]]:
 
 for name, sql in INVARIANTS.items():
     register(name, rows(sql))
+register("the ledger follows from its causes", find_differences)
 register("tune files are stored as they were checked", objects(_tune_files), reads_objects=True)

@@ -11,11 +11,15 @@ from core.storage import PUBLIC
 from marketplace.enums import LedgerAccount, PurchaseStatus, TuneStatus, VersionStatus
 from marketplace.exceptions import TuneInUse, TuneSuspended
 from marketplace.models import (
+    Case,
+    CaseAttachment,
+    Dispute,
     Favorite,
     Flash,
     LedgerEntry,
     Payout,
     Purchase,
+    Refund,
     SearchPhrase,
     StoredFileCheck,
     Tune,
@@ -23,6 +27,7 @@ from marketplace.models import (
     TuneVersion,
 )
 from marketplace.services.listings import delete_tune
+from marketplace.services.refunds import withdraw_wishes
 from tuners.models import TunerProfile
 from users.models import User
 from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Blocker, Excuse, Holding, Provider, StoredFile
@@ -58,6 +63,21 @@ def _blockers(user_id: UUID) -> Iterator[Blocker]:
             "Cancel the purchases that wait for payment, or pay them.",
             Purchase.objects.filter(buyer_id=user_id, status=PurchaseStatus.PENDING).count(),
         ),
+        (
+            "disputes_open",
+            "A payment of yours is disputed at your bank: wait until it has decided.",
+            Dispute.objects.filter(purchase__buyer_id=user_id, ended_at=None).count(),
+        ),
+        (
+            "refunds_owed",
+            "A refund to you came back, and we owe it to you: tell us in its case where to pay it.",
+            Refund.objects.owed().filter(purchase__buyer_id=user_id).count(),
+        ),
+        (
+            "cases_open",
+            "Cases about your sales are open: wait until they are resolved.",
+            Case.objects.open().filter(purchase__tuner__user_id=user_id).count(),
+        ),
         ("tunes_published", "Archive your published tunes.", tunes.filter(status=TuneStatus.PUBLISHED).count()),
         (
             "versions_in_review",
@@ -84,6 +104,8 @@ def _blockers(user_id: UUID) -> Iterator[Blocker]:
 
 
 def _files(user_id: UUID) -> Iterator[StoredFile]:
+    for row in CaseAttachment.objects.filter(message__author_user_id=user_id).order_by("pk").iterator(chunk_size=500):
+        yield StoredFile("case_attachments", str(row.pk), row.name, row.storage_key)
     for row in TuneFile.objects.filter(version__tune__tuner__user_id=user_id).order_by("pk").iterator(chunk_size=500):
         yield StoredFile("tune_files", str(row.pk), row.name, row.storage_key)
     for pk, images in Tune.objects.filter(tuner__user_id=user_id).exclude(images=[]).values_list("pk", "images"):
@@ -109,7 +131,8 @@ def _shows_one_of(keys: set[str]) -> Q:
 
 
 def _prepare(user_id: UUID, *, at: datetime) -> None:
-    """Delete what nobody bought of a tuner, take the rest off sale, and forget the name in search."""
+    """Close a rider's cases; delete what nobody bought of a tuner, take the rest off sale, and forget the name in search."""
+    withdraw_wishes(user_id=user_id, at=at)
     profile = TunerProfile.objects.filter(user_id=user_id).first()
     if profile is None:
         return
@@ -170,6 +193,36 @@ PROVIDER = Provider(
             "marketplace.PaymentAttempt", of=BUYER, section="payment_attempts", why="A lost answer of the provider must be found again.",
             at_deletion=AtDeletion.BLANKED, blank={"client_secret": None}, stays="purchase intent_id last_error_code",
             because=BOOKS, until=BOOKS_ARE_KEPT_FOR, withheld="client_secret",
+        ),
+        Holding(
+            "marketplace.Refund", of=BUYER, section="refunds", why="What was given back, and who decided.", at_deletion=AtDeletion.KEPT,
+            stays="purchase case currency asked_by_id decided_by_id provider_refund_id failure_code repaid_by_id",
+            because=BOOKS, until=BOOKS_ARE_KEPT_FOR, withheld="decided_by_id repaid_by_id",
+        ),
+        Holding(
+            "marketplace.Dispute", of=BUYER, section="disputes", why="A bank's question about a payment, and what it was answered.",
+            at_deletion=AtDeletion.BLANKED, blank={"evidence": {}, "evidence_text": ""},
+            stays="purchase provider_dispute_id intent_id reason currency submitted_by_id",
+            because=BOOKS, until=BOOKS_ARE_KEPT_FOR, withheld="submitted_by_id",
+        ),
+        Holding(
+            "marketplace.CaseAttachment", of="message__author_user_id", section="case_attachments", why="Files sent with a message.",
+            at_deletion=AtDeletion.DELETED, withheld="storage_key",
+        ),
+        Holding(
+            "marketplace.CaseMessage", of="author_user_id", section="case_messages", why="What the person wrote about a purchase.",
+            at_deletion=AtDeletion.BLANKED, blank={"text": "", "fingerprint": bytes(32)}, stays="case author_user",
+            because="the others' answers, and what was decided, stand beside it", until=BOOKS_ARE_KEPT_FOR, withheld="fingerprint",
+        ),
+        Holding(
+            "marketplace.Case", of=BUYER, section="cases", why="A conversation about a purchase, and what was decided.",
+            at_deletion=AtDeletion.KEPT, stays="purchase opened_by_id flash_id resolution_reason resolved_by_id",
+            because=BOOKS, until=BOOKS_ARE_KEPT_FOR, withheld="opened_by_id resolved_by_id",
+        ),
+        Holding(
+            "marketplace.Case", of="purchase__tuner__user_id", section="cases_about_sales", why="A conversation about a sale.",
+            at_deletion=AtDeletion.KEPT, stays="purchase opened_by_id flash_id resolution_reason resolved_by_id",
+            because=BOOKS, until=BOOKS_ARE_KEPT_FOR, withheld="opened_by_id resolved_by_id",
         ),
         Holding(
             "marketplace.LedgerSet", of=BUYER, section="ledger_sets", why="Why money moved.", at_deletion=AtDeletion.KEPT,

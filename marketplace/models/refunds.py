@@ -2,11 +2,19 @@ from django.db import models
 from django.db.models import Q
 
 from core.ids import new_id
-from marketplace.enums import DisputeStatus, RefundCause, RefundStatus
+from marketplace.enums import DisputeStatus, PurchaseStatus, RefundCause, RefundStatus
 
 __all__ = ["Dispute", "Refund"]
 
 DISPUTE_ENDED = (DisputeStatus.WON, DisputeStatus.LOST, DisputeStatus.CLOSED)
+
+
+class RefundQuerySet(models.QuerySet):
+    def owed(self) -> "RefundQuerySet":
+        """Promised, come back, and neither paid another way nor taken by the buyer's bank."""
+        return self.filter(status=RefundStatus.FAILED, reserved_at__isnull=False, repaid_at=None).exclude(
+            purchase__status=PurchaseStatus.CHARGED_BACK
+        )
 
 
 class Refund(models.Model):
@@ -37,6 +45,8 @@ class Refund(models.Model):
     ended_at = models.DateTimeField(null=True, blank=True)
     repaid_at = models.DateTimeField(null=True, blank=True, help_text="When staff paid by other means what failed.")
     repaid_by_id = models.UUIDField(null=True, blank=True)
+
+    objects = RefundQuerySet.as_manager()
 
     class Meta:
         constraints = [
