@@ -67,7 +67,7 @@ def play(scenario: Scenario, stand: Stand, *, seed: int, is_short: bool, journal
     broken: list[str] = []
     with Load(CLIENTS_AT_ONCE, buyers, make) as load:
         try:
-            what = scenario.act(Setting(stand, chance, is_short, lambda: load.is_over))
+            what = scenario.act(Setting(stand, chance, is_short, lambda: load.is_over, lambda: _is_settled(stand, buyer_ids)))
         except NotPossibleHere as impossible:
             return report.Row(scenario.name, scenario.what, None, note=f"not played: {impossible}")
         except NotDone as failed:

@@ -39,7 +39,8 @@ class Setting:
     stand: Stand
     chance: random.Random
     is_short: bool
-    is_over: Callable[[], bool]
+    is_over: Callable[[], bool]  # nobody buys any more
+    is_settled: Callable[[], bool]  # the database knows what the payment server knows
 
     def pick(self, short: int, long: int) -> int:
         """How often, or for how many seconds."""
@@ -194,7 +195,7 @@ def webhooks_lost(setting: Setting) -> str:
             time.sleep(0.2)
         lost = sum(row["delivered"] is None for row in stand.provider("GET", "/_stand-in/deliveries")["deliveries"])
         began = time.monotonic()
-        found = processes.wait_until(lambda: not stand.rows(UNSETTLED)[0][0], seconds=90, pause=1)
+        found = processes.wait_until(setting.is_settled, seconds=90, pause=1)
         took = time.monotonic() - began
         if not found:
             raise NotDone("90 s without webhooks, and the reconciler has not found what was paid")
@@ -203,12 +204,6 @@ def webhooks_lost(setting: Setting) -> str:
     processes.wait_until(lambda: not stand.is_busy(), seconds=120, pause=1)
     stand.provider("POST", "/_stand-in/webhooks", {"off": False, "repeat": 0, "shuffle": False})
     return f"{lost} events lost; the reconciler had everything {took:.0f} s after the last purchase; then each came ten times, shuffled"
-
-
-UNSETTLED = """
-SELECT count(*) FROM marketplace_purchase
- WHERE status = 'PENDING' AND created_at > now() - interval '1 hour' AND updated_at < now() - interval '70 seconds'
-"""
 
 
 def provider_down(setting: Setting) -> str:
