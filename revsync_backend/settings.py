@@ -235,6 +235,9 @@ STRIPE_SECRET_KEY = env("STRIPE_SECRET_KEY", default="")
 STRIPE_PUBLISHABLE_KEY = env("STRIPE_PUBLISHABLE_KEY", default="")
 STRIPE_WEBHOOK_SECRETS = env.list("STRIPE_WEBHOOK_SECRETS", default=[])
 PAYMENTS_SANDBOX_URL = env("PAYMENTS_SANDBOX_URL", default="")  # the stand-in's page for people; empty in production
+PLATFORM_NAME = env("PLATFORM_NAME", default="RevSync")  # these three stand on receipts
+PLATFORM_ADDRESS = env("PLATFORM_ADDRESS", default="")
+PLATFORM_TAX_ID = env("PLATFORM_TAX_ID", default="")
 PAYOUT_RETURN_URL = env("PAYOUT_RETURN_URL", default="") or f"{PUBLIC_BASE_URL}/payouts/return"
 PAYOUT_REFRESH_URL = env("PAYOUT_REFRESH_URL", default="") or f"{PUBLIC_BASE_URL}/payouts/return?again=1"
 PLATFORM_FEE_BASIS_POINTS = env.int("PLATFORM_FEE_BASIS_POINTS", default=1500)

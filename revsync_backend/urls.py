@@ -8,7 +8,7 @@ from core import docs, health, media, meta
 from core.admin_site import admin_urls
 from core.endpoints import Endpoint, urlpatterns_of
 from garage.views import rescue_page
-from marketplace.views import stand_in
+from marketplace.views import documents, stand_in
 
 ENDPOINT_MODULES = ["core.uploads.endpoints", "users.endpoints", "tuners.endpoints", "garage.endpoints", "marketplace.endpoints"]
 
@@ -27,6 +27,8 @@ urlpatterns = [
     path("stand-in/pay/<slug:name>", stand_in.page, {"kind": "pay"}, name="stand_in_pay_page"),  # development only
     path("stand-in/onboarding/<slug:name>", stand_in.page, {"kind": "onboarding"}, name="stand_in_onboarding_page"),
     path("rescue", rescue_page, name="rescue"),
+    path("documents/<str:token>", documents.document, name="document"),
+    path("payouts/return", documents.payout_return, name="payout_return"),
     path("api/schema/", docs.schema, name="schema"),
     path("api/docs/", docs.swagger_ui, name="docs"),
     path("api/redoc/", docs.redoc, name="redoc"),

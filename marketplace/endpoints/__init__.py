@@ -1,5 +1,5 @@
 """The marketplace's part of the endpoint table."""
 
-from marketplace.endpoints import cases, purchasing, transfers, trust, tunes
+from marketplace.endpoints import cases, payouts, purchasing, transfers, trust, tunes
 
-ENDPOINTS = [*cases.ENDPOINTS, *purchasing.ENDPOINTS, *transfers.ENDPOINTS, *trust.ENDPOINTS, *tunes.ENDPOINTS]
+ENDPOINTS = [*cases.ENDPOINTS, *payouts.ENDPOINTS, *purchasing.ENDPOINTS, *transfers.ENDPOINTS, *trust.ENDPOINTS, *tunes.ENDPOINTS]

@@ -5,19 +5,25 @@ payout) or CLAWED_BACK (by a refund or a lost dispute; then it is no longer in t
 that was paid out already is carried: it is set off against the next payout.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
+from django.db.models import QuerySet
 
-from core.pagination import decode_cursor, encode_cursor
-from marketplace.exceptions import PayoutNotFound
+from core.pagination import Key, Ordering, decode_cursor, encode_cursor
+from marketplace.exceptions import PayoutNotFound, StatementNotFound
 from marketplace.models import Payout, PayoutAccount
 from marketplace.policies.payouts import blockers_of, minimum_of, next_run_after
 from tuners.models import TunerProfile
+from tuners.selectors import get_profile_of
+from users.models import User
+
+NEWEST_PAYOUTS = Ordering("newest", Key("created_at", desc=True), Key("id", desc=True))
 
 # Of a tuner in a currency: each share with what is left of it, and each claw-back.
 _CENTS = """
@@ -189,9 +195,10 @@ def balance_shape(
     return shape, following
 
 
-def list_payouts(tuner: TunerProfile):
-    """A tuner's payouts, in every state."""
-    return Payout.objects.filter(tuner=tuner)
+def list_payouts(tuner: TunerProfile, *, currency: str | None = None, status: str | None = None) -> QuerySet[Payout]:
+    """A tuner's payouts, in every state unless one is asked for."""
+    given = {name: value for name, value in (("currency", currency), ("status", status)) if value is not None}
+    return Payout.objects.filter(tuner=tuner, **given)
 
 
 def get_payout(tuner: TunerProfile, payout_id: UUID) -> Payout:
@@ -203,10 +210,6 @@ def get_payout(tuner: TunerProfile, payout_id: UUID) -> Payout:
 
 
 # Statements
-
-STATEMENT_COLUMNS = (
-    "date", "cause", "purchase", "tune", "country", "gross_minor", "tax_minor", "fee_minor", "share_minor", "payout", "currency",
-)  # fmt: skip
 
 # Each set that moved a tuner's share, with what its lines did to the other accounts; what a payout paid is its own line.
 _STATEMENT = """
@@ -223,6 +226,9 @@ SELECT e.at, s.cause, coalesce(p.number, ''), coalesce(p.tune_title, ''), coales
   LEFT JOIN marketplace_payoutline line ON line.entry_id = e.id AND line.released_at IS NULL
  WHERE e.account = 'TUNER' AND e.tuner_id = %(tuner)s
 """
+
+
+_MONTH = re.compile(r"(\d{4})-(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True)
@@ -276,6 +282,16 @@ def statement_rows(*, tuner_id: UUID, month: Month | None = None, payout_id: UUI
         return cursor.fetchall()
 
 
-def day_text(at: datetime) -> str:
-    """The day of a moment in UTC, as statements write it."""
-    return date.isoformat(at.astimezone(UTC).date())
+def get_statement(user: User, name: str) -> list[Sequence[Any]]:
+    """A tuner's statement of a month ("2026-07") or of a payout (its id). Raises: TunerNotFound, PayoutNotFound, StatementNotFound."""
+    tuner = get_profile_of(user)
+    if month := _MONTH.fullmatch(name):
+        rows = statement_rows(tuner_id=tuner.pk, month=Month(int(month[1]), int(month[2])))
+        if not rows:
+            raise StatementNotFound
+        return rows
+    try:
+        payout = get_payout(tuner, UUID(name))
+    except ValueError as wrong:
+        raise StatementNotFound from wrong
+    return statement_rows(tuner_id=tuner.pk, payout_id=payout.pk)

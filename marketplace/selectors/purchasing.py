@@ -17,6 +17,7 @@ from core.pagination import decode_cursor, encode_cursor
 from garage.identity import vehicle_identity
 from garage.models import Vehicle
 from garage.selectors import get_vehicle
+from marketplace import documents
 from marketplace.enums import PurchaseStatus, TuneStatus, VersionStatus
 from marketplace.exceptions import PurchaseNotFound, PurchaseNotPaid
 from marketplace.fitment import Verdict
@@ -222,7 +223,7 @@ def _payment(intent_id: str | None, client_secret: Any) -> dict[str, Any]:
 
 
 def get_receipt(buyer, purchase_id: UUID) -> dict[str, Any]:
-    """The receipt of a purchase that was paid, from its snapshot. One query. Raises: PurchaseNotFound, PurchaseNotPaid."""
+    """The receipt of a purchase that was paid, from its snapshot. Two queries. Raises: PurchaseNotFound, PurchaseNotPaid."""
     purchase = Purchase.objects.bought_by(buyer).select_related("tuner", "buyer").filter(pk=purchase_id).first()
     if purchase is None:
         raise PurchaseNotFound
@@ -234,7 +235,11 @@ def get_receipt(buyer, purchase_id: UUID) -> dict[str, Any]:
         "status": purchase.status,
         "issued_at": purchase.paid_at,
         "seller": {"id": purchase.tuner_id, "name": purchase.seller_name, "country": purchase.tuner.country},
-        "platform": {"name": "RevSync"},
+        "platform": {
+            "name": settings.PLATFORM_NAME,
+            "address": settings.PLATFORM_ADDRESS or None,
+            "tax_id": settings.PLATFORM_TAX_ID or None,
+        },
         "buyer": {"display_name": purchase.buyer.display_name, "country": purchase.tax_country or None},
         "item": {
             "tune": purchase.tune_id,
@@ -248,7 +253,14 @@ def get_receipt(buyer, purchase_id: UUID) -> dict[str, Any]:
         "tax_rate_basis_points": purchase.tax_rate_basis_points,
         "tax_country": purchase.tax_country or None,
         "refunded_minor": purchase.refunded_minor,
+        "refunds": [
+            {"id": refund_id, "status": status, "amount_minor": amount_minor, "at": at}
+            for refund_id, status, amount_minor, at in purchase.refunds.filter(reserved_at__isnull=False)
+            .order_by("reserved_at", "pk")
+            .values_list("pk", "status", "amount_minor", "reserved_at")
+        ],
         "currency": purchase.currency,
+        "html_url": documents.link_to("receipt", owner_id=purchase.buyer_id, name=purchase.pk),
         "attestation": {
             "text_version": purchase.attestation_text_version,
             "sha256": purchase.attestation_sha256,
@@ -327,7 +339,8 @@ _KEYS = {
     "country": ("nullif(p.tax_country, '')", "NULL"),
 }
 
-# Money comes from the books, so that a refund counts on its own day; how many were sold counts free ones too.
+# Money comes from the books, so that a refund counts on its own day; how many were sold counts free ones too. Refunded is what
+# left the shares: by refunds, and by disputes that were lost.
 _SUMMARY = """
 SELECT {key} AS key, {label} AS label, sum(x.sales)::bigint, sum(x.gross)::bigint, sum(x.tax)::bigint, sum(x.fee)::bigint,
        sum(x.refunded)::bigint, sum(x.net)::bigint
@@ -341,7 +354,7 @@ SELECT {key} AS key, {label} AS label, sum(x.sales)::bigint, sum(x.gross)::bigin
            CASE WHEN e.account = 'BUYER_CLEARING' AND s.cause = 'SALE' THEN -e.amount_minor ELSE 0 END,
            CASE WHEN e.account = 'TAX_PAYABLE' THEN e.amount_minor ELSE 0 END,
            CASE WHEN e.account = 'PLATFORM_FEE' THEN e.amount_minor ELSE 0 END,
-           CASE WHEN e.account = 'BUYER_CLEARING' AND s.cause <> 'SALE' THEN e.amount_minor ELSE 0 END,
+           CASE WHEN e.account IN ('TAX_PAYABLE', 'PLATFORM_FEE', 'TUNER') AND s.cause <> 'SALE' THEN -e.amount_minor ELSE 0 END,
            CASE WHEN e.account = 'TUNER' THEN e.amount_minor ELSE 0 END
       FROM marketplace_ledgerentry e
       JOIN marketplace_ledgerset s ON s.id = e.set_id

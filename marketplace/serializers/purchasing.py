@@ -10,7 +10,7 @@ from core.serializers import (
     StrictIntegerField,
     UtcDateTimeField,
 )
-from marketplace.enums import LicenseState, PurchaseStatus
+from marketplace.enums import LicenseState, PurchaseStatus, RefundStatus
 from marketplace.selectors.purchasing import SALES_BY
 from marketplace.serializers.tunes import TuneRowOutput
 
@@ -120,6 +120,15 @@ class ReceiptSellerOutput(Output):
 
 class ReceiptPlatformOutput(Output):
     name = serializers.CharField()
+    address = serializers.CharField(allow_null=True)
+    tax_id = serializers.CharField(allow_null=True)
+
+
+class ReceiptRefundOutput(Output):
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(RefundStatus.choices)
+    amount_minor = serializers.IntegerField()
+    at = UtcDateTimeField()
 
 
 class ReceiptBuyerOutput(Output):
@@ -155,7 +164,9 @@ class ReceiptOutput(Output):
     tax_rate_basis_points = serializers.IntegerField()
     tax_country = serializers.CharField(allow_null=True)
     refunded_minor = serializers.IntegerField()
+    refunds = ReceiptRefundOutput(many=True, help_text="What was given back or is on its way, oldest first.")
     currency = serializers.CharField()
+    html_url = serializers.CharField(help_text="The same as a page, to read, print or keep. The link opens for ten minutes.")
     attestation = ReceiptAttestationOutput()
     acknowledged_reasons = serializers.ListField(child=serializers.CharField())
 

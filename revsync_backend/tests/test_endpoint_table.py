@@ -19,6 +19,8 @@ BESIDE_THE_API = {
     "stand-in/pay/<slug:name>",
     "stand-in/onboarding/<slug:name>",
     "rescue",
+    "documents/<str:token>",
+    "payouts/return",
     "api/schema/",
     "api/docs/",
     "api/redoc/",

@@ -19,7 +19,16 @@ from garage.tests.factories import (
 )
 from marketplace.enums import TuneStatus
 from marketplace.models import Download, Favorite, Flash, Tune
-from marketplace.tests.factories import CaseFactory, FavoriteFactory, PurchaseFactory, RefundFactory, TuneFactory, TuneVersionFactory
+from marketplace.tests.factories import (
+    CaseFactory,
+    FavoriteFactory,
+    PayoutFactory,
+    PurchaseFactory,
+    RefundFactory,
+    TuneFactory,
+    TuneVersionFactory,
+)
+from revsync_backend.tests.recipes.payouts import account_of
 from tuners.enums import ReviewState, SuspensionReason, TunerStatus
 from tuners.models import TunerCertification, TunerProfile, TunerReview
 from tuners.tests.factories import TunerCertificationFactory, TunerProfileFactory, TunerReviewFactory
@@ -112,6 +121,9 @@ LISTS: dict[str, Filling] = {
     ),
     "list_cases": Filling(
         add=lambda kit, world: CaseFactory(purchase=kit.purchase, resolved=True, created_at=AT).pk, filters={"status": "RESOLVED"}
+    ),
+    "list_payouts": Filling(
+        add=lambda kit, world: tied(PayoutFactory(account=account_of(kit), paid=True), created_at=AT), filters={"currency": "EUR"}
     ),
     "list_sales": Filling(
         add=lambda kit, world: PurchaseFactory(tune=kit.tune, paid=True, created_at=AT).pk,
