@@ -25,8 +25,9 @@ sys.path[:0] = [str(ROOT / "tools"), str(ROOT)]
 
 from vbench import people
 from vbench.api import Api, Offline
-from vbench.app import App, NotDone, Refused
+from vbench.app import App
 from vbench.ecu import FAULTS, Fault, VirtualEcu, stated
+from vbench.flasher import NotDone, Refused
 from vbench.phone import Phone
 from vbench.scenarios import Bench
 from vbench.wire import Command, LineLost

@@ -1,84 +1,41 @@
 """The reference app: what a phone does between its owner, our public API and the ECU. It goes on wherever it was interrupted.
 
-Three rules carry it. What it is about to do stands in the phone's journal before it does it. Nothing is erased before
-`verify_download` said yes to these very bytes, this ticket and this ECU. And whoever began to write ends with the tune or
-with the stock image, however often cable, power, network or the app itself give up in between.
+What it writes, and how it gets out of trouble while it writes, is in `flasher`, which knows no network.
 """
 
 import hashlib
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import asdict, replace
-from datetime import UTC, datetime
+from dataclasses import asdict
 from typing import Any
 
-from verify_download import Readout, Verdict, decode_base64, moment, parse_json, verify_flash, verify_restore
+from verify_download import decode_base64, parse_json
 
 from vbench.api import Api, ApiRefused, Offline
+from vbench.flasher import Flasher, Refused, text_of
 from vbench.phone import Phone
-from vbench.wire import EcuFacts, EcuLine, EcuRefused, LineLost
+from vbench.wire import EcuFacts
 
-APP_VERSION = "1.0.0"
-TRIES_TO_WRITE = 3
-TRIES_TO_RESTORE = 5
-TRIES_TO_READ = 3
 DOWNLOAD_TRIES = 6
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
+UPLOAD_SECONDS = 60
 
 
-class Refused(Exception):
-    """Something says no, and nothing is written. `code` is that of a check, of a problem, or of a blocker of the ticket."""
-
-    def __init__(self, code: str, why: str = "") -> None:
-        super().__init__(f"{code}: {why}")
-        self.code = code
-
-
-class NotDone(Exception):
-    """The vehicle must not be started: neither tune nor stock image is in it yet. The next start of the app goes on."""
-
-
-def _nothing(point: str) -> None:
-    """Where tests kill the app."""
-
-
-class App:
-    """An app on a phone beside a vehicle. `clock` is the phone's, `read_code` and `pay` are its owner at mail and browser."""
+class App(Flasher):
+    """The app with a network. `read_code` and `pay` are its owner at mail and browser."""
 
     def __init__(
         self,
         phone: Phone,
         ecu: tuple[str, int],
         *,
-        api: Api | None = None,
-        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
-        read_code: Callable[[str], str] | None = None,
-        pay: Callable[[str], None] | None = None,
-        app_version: str = APP_VERSION,
-        carries_on: bool = True,
-        patience_seconds: float = 5.0,
-        on_point: Callable[[str], None] = _nothing,
+        api: Api,
+        read_code: Callable[[str], str],
+        pay: Callable[[str], None],
+        **more: Any,
     ) -> None:
-        self.phone, self.ecu_address, self.clock = phone, ecu, clock
-        self._api, self._read_code, self._pay = api, read_code, pay
-        self.app_version = app_version
-        self.carries_on, self.patience_seconds, self.point = carries_on, patience_seconds, on_point
-
-    @property
-    def api(self) -> Api:
-        if self._api is None:
-            raise Offline("this phone has no network")
-        return self._api
-
-    def ecu(self) -> EcuLine:
-        return EcuLine(self.ecu_address, patience_seconds=self.patience_seconds)
-
-    def at(self) -> datetime:
-        """Now; a clock that is behind is corrected by the time at which the newest known status was made."""
-        status = self.phone["status"]
-        issued_at = moment(parse_json(decode_base64(status["payload"]))["issued_at"]) if status else None
-        return max(self.clock(), issued_at) if issued_at else self.clock()
+        super().__init__(phone, ecu, **more)
+        self.api, self._read_code, self._pay = api, read_code, pay
 
     # The whole way, from a new phone to a reported flash
 
@@ -93,7 +50,15 @@ class App:
             self.save_stock(rider)
             self.get_ticket()
             self.download()
-            self.flash()
+            try:
+                self.flash()
+            except Refused as refusal:
+                if refusal.code != "expired_ticket":
+                    raise
+                self.phone.keep(grant=None, grant_key=None, downloaded=None)
+                self.get_ticket()
+                self.download()
+                self.flash()
         self.send_reports()
         return str(self.phone["ended"])
 
@@ -119,7 +84,6 @@ class App:
         self.point("signed-in")
 
     def _verify_email(self, rider: dict[str, Any], device: dict[str, Any]) -> Any:
-        assert self._read_code is not None
         while True:
             try:
                 body = {"challenge_id": self.phone["challenge"], "code": self._read_code(rider["email"]), "device": device}
@@ -148,7 +112,7 @@ class App:
         if facts.calibration_id is None:
             raise Refused("ecu_readout_required", "the ECU does not run: what is in it is not known")
         if self.phone["read_at"] is None:
-            self.phone.keep(read_at=_text(self.clock()))
+            self.phone.keep(read_at=text_of(self.clock()))
         body = {
             "hardware_number": facts.hardware_number,
             "calibration_id": facts.calibration_id,
@@ -181,7 +145,6 @@ class App:
             self.point("purchase-begun")
         purchase = self.api.call("GET", f"marketplace/purchases/{phone['purchase']}/")
         if purchase["status"] == "PENDING":
-            assert self._pay is not None
             self._pay(purchase["payment"]["sandbox_url"])  # in production: Stripe's payment sheet with payment.client_secret
             self.point("paid")
             purchase = self.api.call("POST", f"marketplace/purchases/{phone['purchase']}/sync/")
@@ -201,6 +164,8 @@ class App:
         try:
             return self.api.call("POST", "marketplace/purchases/", wish, key=self.phone.made("purchase_key"))
         except ApiRefused as refusal:
+            if refusal.code == "already_owned":
+                return {"id": refusal.problem["purchase_id"]}
             if refusal.code != "acknowledgement_required" or not set(refusal.problem["required_reasons"]) <= set(accepts):
                 raise
             wish |= {"acknowledged_reasons": refusal.problem["required_reasons"]}
@@ -241,28 +206,6 @@ class App:
         phone.keep(restore_ticket=saved["restore_ticket"], stock_format=saved["format"])
         self.point("stock-saved")
 
-    def read_image(self) -> bytes | None:
-        """The whole flash memory, None when the ECU does not let itself be read. Raises LineLost, Refused."""
-        image = bytearray()
-        lost = LineLost("not tried")
-        for _ in range(TRIES_TO_READ):
-            try:
-                with self.ecu() as ecu:
-                    facts = ecu.identify()
-                    if facts.mode != "application":
-                        raise Refused("ecu_readout_required", "the ECU does not run: what is in it is no stock image")
-                    for block in range(len(image) // facts.block_bytes, facts.image_size_bytes // facts.block_bytes):
-                        image += ecu.read(block)
-                    if not ecu.holds(hashlib.sha256(image).digest()):
-                        image.clear()  # pieces of two images, or of one that changes
-                        continue
-                    return bytes(image)
-            except EcuRefused:
-                return None
-            except LineLost as trouble:
-                lost = trouble
-        raise lost
-
     def _upload(self, image: bytes) -> str:
         promise = {
             "purpose": "STOCK_FILE",
@@ -275,9 +218,9 @@ class App:
         if upload["status"] == "PENDING":
             self.api.put_file(upload["upload"], image)
             self.api.call("POST", f"uploads/{upload['id']}/complete/")
-        until = datetime.now(UTC).timestamp() + 60
+        until = time.monotonic() + UPLOAD_SECONDS
         while (seen := self.api.call("GET", f"uploads/{upload['id']}/"))["status"] not in ("READY", "REFUSED"):
-            if datetime.now(UTC).timestamp() > until:
+            if time.monotonic() > until:
                 raise Offline("the upload is not checked yet")
             time.sleep(0.3)
         if seen["status"] == "REFUSED":
@@ -335,6 +278,11 @@ class App:
         phone.keep(downloaded=True)
         self.point("downloaded")
 
+    def flash(self) -> str:
+        """As `Flasher.flash`, with the newest status that can be reached."""
+        self.refresh_trust()
+        return super().flash()
+
     def take_rescue(self, token: str) -> None:
         """On a phone that knows nothing: the stock image and its restore ticket, by the code of a rescue link."""
         rescue = self.api.call("POST", "garage/rescue/", {"token": token})
@@ -343,233 +291,9 @@ class App:
         self.phone.keep_file("stock.bin", data)
         self.phone.keep(restore_ticket=rescue["restore_ticket"], stock_format=file["format"])
 
-    # Judging, without a network
-
-    def identify(self) -> EcuFacts:
-        """What the ECU says of itself. Raises LineLost."""
-        lost = LineLost("not tried")
-        for _ in range(TRIES_TO_READ):
-            try:
-                with self.ecu() as ecu:
-                    return ecu.identify()
-            except LineLost as trouble:
-                lost = trouble
-        raise lost
-
-    def judge_flash(self, facts: EcuFacts) -> Verdict:
-        """Whether the downloaded file may be written to this ECU. The verdict carries the image to write."""
-        phone = self.phone
-        file = phone.file("tune.bin") or b""
-        grant = phone["grant"] or {}
-        verdict = verify_flash(
-            pinned_root=phone["root"],
-            later_roots=phone["later_roots"] or [],
-            status=phone["status"],
-            seen_status_version=phone["seen_status_version"] or 0,
-            app_version=self.app_version,
-            release=grant.get("release"),
-            ticket=grant.get("ticket"),
-            device_key=phone["device_key"],
-            file=(file[start : start + 65_536] for start in range(0, len(file), 65_536)),
-            readout=self._readout(facts),
-            has_way_back=phone["restore_ticket"] is not None or bool(phone["accepts_no_way_back"]),
-            at=self.at(),
-        )
-        if verdict.seen_status_version > (phone["seen_status_version"] or 0):
-            phone.keep(seen_status_version=verdict.seen_status_version)
-        return verdict
-
-    def judge_restore(self, facts: EcuFacts) -> Verdict:
-        """Whether the stock image may be written back to this ECU."""
-        return verify_restore(
-            pinned_root=self.phone["root"],
-            later_roots=self.phone["later_roots"] or [],
-            restore_ticket=self.phone["restore_ticket"],
-            file=self.phone.file("stock.bin") or b"",
-            format=self.phone["stock_format"],
-            readout=self._readout(facts),
-            at=self.at(),
-        )
-
-    def _readout(self, facts: EcuFacts) -> Readout:
-        stock = self.phone.file("stock.bin")
-        return Readout(
-            hardware_number=facts.hardware_number,
-            calibration_id=facts.calibration_id,
-            image_size_bytes=facts.image_size_bytes,
-            vin=facts.vin,
-            serial=facts.serial,
-            stock_image_sha256=hashlib.sha256(stock).hexdigest() if stock else None,
-            **(self.phone["known"] or {}),
-        )
-
-    # Writing, without a network
-
-    def flash(self) -> str:
-        """Write the tune if everything agrees. How it ended: SUCCEEDED, RESTORED or FAILED_BEFORE_WRITE.
-
-        Raises Refused, before anything is erased, LineLost, and NotDone when it was begun and the ECU is gone.
-        """
-        self.refresh_trust()
-        facts = self.identify()
-        verdict = self.judge_flash(facts)
-        if verdict.code != "ok":
-            raise Refused(verdict.code, verdict.why)
-        if facts.serial != self.phone["readout"]["serial"]:  # an ECU that tells no VIN is known by its serial number only
-            raise Refused("wrong_vehicle", "this is not the ECU that was read out")
-        assert verdict.ticket is not None
-        self.phone.keep(write={"what": "tune", "before": asdict(facts), "ticket_id": verdict.ticket["ticket_id"], "erased": False})
-        self.point("before-erase")
-        return self.settle()
-
-    def restore(self) -> str:
-        """Put the stock image back because the rider wants it. Raises Refused, LineLost, NotDone."""
-        facts = self.identify()
-        verdict = self.judge_restore(facts)
-        if verdict.code != "ok":
-            raise Refused(verdict.code, verdict.why)
-        ticket_id = (self.phone["last_write"] or {}).get("ticket_id")
-        self.phone.keep(write={"what": "stock", "before": asdict(facts), "ticket_id": ticket_id, "erased": False})
-        return self.settle()
-
-    def settle(self) -> str:
-        """Bring a write that was begun to its end: the tune, or the stock image. Raises NotDone, Refused for a foreign ECU."""
-        write = self.phone["write"]
-        if write["what"] == "tune":
-            outcome = self._write_tune(write)
-            if outcome in ("SUCCEEDED", "FAILED_BEFORE_WRITE"):
-                return self._end(write, outcome)
-            if self.phone["restore_ticket"] is None:
-                raise NotDone("the write failed, and there is no stock file: connect again")
-            self._book(write, outcome)
-            write = {**write, "what": "stock"}
-            self.phone.keep(write=write)
-            self.point("going-back")
-        self._write_stock(write)
-        return self._end(write, "RESTORED")
-
-    def _write_tune(self, write: dict[str, Any]) -> str:
-        """SUCCEEDED, or what a report calls the failure."""
-        outcome = "FAILED_DURING_WRITE"
-        was_interrupted = write["erased"]
-        goes_back = not self.carries_on and self.phone["restore_ticket"] is not None
-        for attempt in range(TRIES_TO_WRITE):
-            self.point(f"attempt-{attempt}")
-            if (attempt or was_interrupted) and write["erased"] and goes_back:
-                break
-            try:
-                with self.ecu() as ecu:
-                    verdict = self.judge_flash(_continued(self._same_ecu(ecu, write), write))
-                    if verdict.code != "ok":
-                        break
-                    assert verdict.image is not None and verdict.release is not None
-                    if not self._write(ecu, verdict.image, write):
-                        outcome = "VERIFY_FAILED"
-                        continue
-                    facts = ecu.identify()
-                    if facts.mode == "application" and facts.calibration_id == verdict.release["calibration_id_after"]:
-                        write["after"] = asdict(facts)
-                        return "SUCCEEDED"
-                    outcome = "VERIFY_FAILED"
-            except LineLost:
-                outcome = "FAILED_DURING_WRITE"
-            except EcuRefused:
-                break
-        return outcome if write["erased"] else "FAILED_BEFORE_WRITE"
-
-    def _write_stock(self, write: dict[str, Any]) -> None:
-        trouble = ""
-        for _ in range(TRIES_TO_RESTORE):
-            try:
-                with self.ecu() as ecu:
-                    verdict = self.judge_restore(self._same_ecu(ecu, write))
-                    if verdict.code != "ok":
-                        raise Refused(verdict.code, verdict.why)
-                    assert verdict.image is not None
-                    if self._write(ecu, verdict.image, write):
-                        facts = ecu.identify()
-                        if facts.mode == "application":
-                            write["after"] = asdict(facts)
-                            return
-                    trouble = "the ECU does not hold what was written"
-            except (LineLost, EcuRefused) as lost:
-                trouble = str(lost)
-        raise NotDone(f"do not start the engine, connect again: {trouble}")
-
-    @staticmethod
-    def _same_ecu(ecu: EcuLine, write: dict[str, Any]) -> EcuFacts:
-        """What the ECU says. Raises Refused when it is another one than that at which the write was begun: that one still waits."""
-        facts = ecu.identify()
-        if facts.serial not in (None, write["before"]["serial"]):
-            raise Refused("wrong_vehicle", "this is not the ECU at which the write was begun")
-        return facts
-
-    def _write(self, ecu: EcuLine, image: bytes, write: dict[str, Any]) -> bool:
-        """Erase and write unless the image is there already, then start the ECU anew; whether it holds the image."""
-        sha256 = hashlib.sha256(image).digest()
-        if not ecu.holds(sha256):
-            block_bytes = ecu.identify().block_bytes
-            if not write["erased"]:
-                write["erased"] = True
-                self.phone.keep(write=write)
-            ecu.erase(len(image))
-            for block in range(len(image) // block_bytes):
-                self.point(f"write-{write['what']}-{block}")
-                ecu.write(block, image[block * block_bytes : (block + 1) * block_bytes])
-            if not ecu.holds(sha256):
-                return False
-        ecu.reset()
-        return True
-
-    # Reports
-
-    def _end(self, write: dict[str, Any], outcome: str) -> str:
-        self._book(write, outcome, write=None, last_write=write, ended=outcome)
-        self.point("before-report")
-        return outcome
-
-    def _book(self, write: dict[str, Any], outcome: str, /, **facts: Any) -> None:
-        """Keep a report to be sent, in one step with what follows from it."""
-        if write["ticket_id"] is None:
-            self.phone.keep(**facts)
-            return
-        report = {
-            "id": str(uuid.uuid4()),
-            "ticket_id": write["ticket_id"],
-            "outcome": outcome,
-            "ecu_before": _state(write["before"]),
-            "ecu_after": _state(write.get("after")),
-            "app_version": self.app_version,
-            "flashed_at": _text(self.clock()),
-        }
-        self.phone.keep(reports=[*(self.phone["reports"] or []), report], **facts)
-
     def send_reports(self) -> None:
         """Tell what happened, perhaps days later. Sent twice it is one report, so it is forgotten only after the answer."""
         while reports := self.phone["reports"]:
             self.api.call("POST", "marketplace/flashes/", reports[0])
             self.point("reported")
             self.phone.keep(reports=reports[1:])
-
-
-def _continued(now: EcuFacts, write: dict[str, Any]) -> EcuFacts:
-    """What to judge by while a write is going on: what the ECU is, and what was in it before we erased that.
-
-    Only for the very ECU at which it was begun, by its serial number; an ECU that does not tell one is judged by what it tells,
-    which is refused, and gets its stock image back.
-    """
-    before = EcuFacts(**write["before"])
-    is_the_same = now.serial is not None and (now.serial, now.hardware_number) == (before.serial, before.hardware_number)
-    if not write["erased"] or not is_the_same:
-        return now
-    return replace(now, calibration_id=before.calibration_id, vin=now.vin or before.vin)
-
-
-def _state(facts: dict[str, Any] | None) -> dict[str, Any] | None:
-    if facts is None or facts["calibration_id"] is None:
-        return None
-    return {name: facts[name] for name in ("hardware_number", "calibration_id", "image_size_bytes")}
-
-
-def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")

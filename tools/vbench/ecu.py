@@ -30,6 +30,7 @@ FAULTS = {
     "damaged-answer": "a bit of the answer flips on the wire",
     "bad-cell": "the block does not keep a bit that was written",
     "mismatch": "the ECU says that its checksum is wrong",
+    "wrong-size": "the ECU says that the image is not of its size",
 }
 
 
@@ -154,7 +155,7 @@ class VirtualEcu:
         return Status.OK, bytes(self.flash[block * self.block_bytes : (block + 1) * self.block_bytes])
 
     def _erase(self, image_size_bytes: int) -> tuple[Status, bytes]:
-        if image_size_bytes != len(self.flash):
+        if image_size_bytes != len(self.flash) or self._strikes("wrong-size", Command.ERASE):
             return Status.WRONG_SIZE, b""
         self.counters.erases += 1
         self.mode = "recovery"

@@ -1,20 +1,23 @@
 """Every fault at every block, offline: the app has its ticket and its file, and everything else goes wrong."""
 
 import hashlib
+import random
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from vbench.app import App, NotDone
 from vbench.ecu import Fault, VirtualEcu
+from vbench.flasher import Flasher, NotDone
 from vbench.phone import Phone
 from vbench.report import RESTORED, TUNED, UNTOUCHED, Outcomes, Run
-from vbench.wire import Command
+from vbench.wire import Command, LineLost
 
 HANG_PATIENCE_SECONDS = 0.1
 FOR_EVER = 1_000_000
+MOST_STARTS = 60
+RANDOM = "2 to 6 random"
 WAYS = ("carries on", "goes back", "another phone")
 IN_A_WRITE = (
     "power-before",
@@ -93,8 +96,8 @@ class World:
 class Matrix:
     """Runs every fault and notes how the vehicle ended. `reports` are what the apps would tell us of it, for later."""
 
-    def __init__(self, world: World, outcomes: Outcomes) -> None:
-        self.world, self.outcomes = world, outcomes
+    def __init__(self, world: World, outcomes: Outcomes, *, app: type[Flasher] = Flasher) -> None:
+        self.world, self.outcomes, self.app = world, outcomes, app
         self.reports: list[dict[str, Any]] = []
 
     def run(self) -> None:
@@ -113,6 +116,19 @@ class Matrix:
         for kind in ("power-half", "cut-before", "bad-cell"):
             for block in range(self.world.blocks):
                 self._stuck(kind, block)
+        self._never_begun("VERIFY cut-before, again and again", Fault("cut-before", Command.VERIFY, times=FOR_EVER))
+        self._never_begun("ERASE wrong-size", Fault("wrong-size", Command.ERASE, times=FOR_EVER))
+
+    def run_writes(self, *kinds: str) -> None:
+        """Some faults of writing only, at every block."""
+        for kind in kinds:
+            for block in range(self.world.blocks):
+                self._write(f"WRITE {kind}", Fault(kind, Command.WRITE, block), block, WAYS[0])
+
+    def run_at_random(self, seeds: Iterator[int] | range) -> None:
+        """Several faults in one run, and the app killed in between, again and again until the vehicle rests."""
+        for seed in seeds:
+            self._at_random(seed)
 
     def _faults(self) -> Iterator[tuple[str, Fault, int | None]]:
         for command, kinds in ((Command.ERASE, IN_AN_ERASE), (Command.WRITE, IN_A_WRITE)):
@@ -123,9 +139,9 @@ class Matrix:
             for kind in kinds:
                 yield f"{command.name} {kind}{', after the write' if skip else ''}", Fault(kind, command, skip=skip), None
 
-    def _app(self, phone: Phone, ecu: VirtualEcu, *, way: str = WAYS[0], on_point: Callable[[str], None] = lambda point: None) -> App:
+    def _app(self, phone: Phone, ecu: VirtualEcu, *, way: str = WAYS[0], on_point: Callable[[str], None] = lambda point: None) -> Flasher:
         hangs = any(fault.kind.startswith("hang") for fault in ecu.faults)
-        return App(
+        return self.app(
             phone,
             ecu.address,
             carries_on=way != "goes back",
@@ -199,6 +215,42 @@ class Matrix:
                 said = self._app(Phone(phone.directory), ecu).settle()
             self._note("carries on", f"WRITE {kind}, again and again", block, ecu, said, expected=(RESTORED,))
             self.reports += Phone(phone.directory)["reports"] or []
+
+    def _never_begun(self, what: str, fault: Fault) -> None:
+        """What keeps the app from erasing leaves the ECU as it is."""
+        with self.world.ecu(faults=[fault]) as ecu:
+            phone = self.world.copy()
+            said = self._app(phone, ecu).flash()
+            self._note("carries on", what, None, ecu, said, expected=(UNTOUCHED,))
+            self.reports += phone["reports"] or []
+
+    def _at_random(self, seed: int) -> None:
+        chance = random.Random(seed)
+        world = self.world
+        kinds = [(Command.WRITE, kind) for kind in IN_A_WRITE if not kind.startswith("hang")]
+        kinds += [(Command.ERASE, kind) for kind in IN_AN_ERASE]
+        kinds += [(command, kind) for command, _, around in AROUND for kind in around if not kind.startswith("hang")]
+        faults = []
+        for command, kind in chance.choices(kinds, k=chance.randint(2, 6)):
+            is_of_a_block = command == Command.WRITE or (command == Command.ERASE and kind in IN_AN_ERASE)
+            block = chance.randrange(world.blocks) if is_of_a_block else None
+            faults.append(Fault(kind, command, block, times=chance.randint(1, 3), skip=chance.randint(0, 2)))
+
+        def die(point: str) -> None:
+            if chance.random() < 0.04:
+                raise Killed
+
+        with world.ecu(faults=faults) as ecu:
+            phone, said = world.copy(), ""
+            for _ in range(MOST_STARTS):
+                app = self._app(phone, ecu, way=chance.choice(WAYS[:2]), on_point=die)
+                try:
+                    said = app.settle() if phone["write"] else phone["ended"] or app.flash()
+                    break
+                except (Killed, LineLost, NotDone):
+                    phone = Phone(phone.directory)
+            self._note("carries on", f"{RANDOM} faults and kills", None, ecu, said, expected=(TUNED, RESTORED, UNTOUCHED))
+            self.reports += phone["reports"] or []
 
     def _rescue(self, ecu: VirtualEcu) -> str:
         """Somebody else's phone, with what a rescue link gives."""

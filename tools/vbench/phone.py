@@ -38,6 +38,11 @@ class Phone:
             file.flush()
             os.fsync(file.fileno())
         part.replace(self.directory / name)
+        directory = os.open(self.directory, os.O_RDONLY)
+        try:
+            os.fsync(directory)  # the new name, too
+        finally:
+            os.close(directory)
 
     def file(self, name: str) -> bytes | None:
         path = self.directory / name

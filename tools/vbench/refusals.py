@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
-from vbench.app import App, Refused
 from vbench.ecu import VirtualEcu
+from vbench.flasher import Flasher, NotDone, Refused
 from vbench.matrix import World
 from vbench.phone import Phone
 from vbench.report import RESTORED, UNTOUCHED, Outcomes, Run
@@ -38,8 +38,11 @@ class Refusals:
 
     def __init__(self, world: World, other: Phone, outcomes: Outcomes) -> None:
         self.world, self.other, self.outcomes = world, other, outcomes
+        self.app: type[Flasher] = Flasher
 
-    def run(self) -> None:
+    def run(self, app: type[Flasher] = Flasher) -> None:
+        """All cases. `app` is another one for a control."""
+        self.app = app
         for case in self._of_flashes():
             self.try_one("flash", case)
         for case in self._of_restores():
@@ -141,18 +144,20 @@ class Refusals:
     def _refusal(self, chapter: str, case: Case, ecu: VirtualEcu) -> str:
         phone = self.world.copy()
         case.spoil(phone)
-        app = App(Phone(phone.directory), ecu.address, **case.app)
+        app = self.app(Phone(phone.directory), ecu.address, **case.app)
         try:
             return "not: " + (app.flash() if chapter == "flash" else app.restore())
         except Refused as refusal:
             return refusal.code
+        except NotDone as trouble:
+            return f"not: {trouble}"
 
     def _put_back(self, case: Case) -> None:
         world = self.world
         with world.ecu(world.tune, **case.ecu) as ecu:
             phone = world.copy()
             case.spoil(phone)
-            said = App(Phone(phone.directory), ecu.address, **case.app).restore()
+            said = self.app(Phone(phone.directory), ecu.address, **case.app).restore()
             wrong = world.judge(ecu, RESTORED) if said == "RESTORED" else f"it ended as {said}"
             self.outcomes.add(Run(case.what, "restored all the same", RESTORED, case.block, wrong))
 

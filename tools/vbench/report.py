@@ -4,7 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 TUNED, RESTORED, UNTOUCHED = "TUNED", "RESTORED", "UNTOUCHED"
-WRONG = "WRONG"
+NOTICED, WRONG = "NOTICED", "WRONG"
 WAYS = {  # of a matrix run, as column heads
     "carries on": "app carries on",
     "goes back": "rider goes back",
@@ -26,14 +26,15 @@ class Run:
 
 
 class Outcomes:
-    """All runs of a bench."""
+    """All runs of a bench. `is_quiet`: wrong ones are expected, and not printed."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_quiet: bool = False) -> None:
         self.runs: list[Run] = []
+        self.is_quiet = is_quiet
 
     def add(self, run: Run) -> None:
         self.runs.append(run)
-        if run.wrong:
+        if run.wrong and not self.is_quiet:
             place = "" if run.block is None else f" at block {run.block}"
             print(f"✗ {run.what} ({run.way}){place}: {run.outcome}, but {run.wrong}", flush=True)
 
@@ -63,7 +64,7 @@ class Outcomes:
         return "\n".join(lines)
 
     def total(self) -> str:
-        counts = Counter(WRONG if run.wrong else run.outcome for run in self.runs)
+        counts = Counter(WRONG if run.wrong else run.outcome for run in self.runs if run.wrong or run.outcome != NOTICED)
         return f"{counts.total()} runs: " + ", ".join(f"{counts[name]} {name}" for name in (TUNED, RESTORED, UNTOUCHED, WRONG))
 
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,19 +18,22 @@ import requests
 
 from vbench import people
 from vbench.api import Api, ApiRefused, Offline
-from vbench.app import App, Refused
+from vbench.app import App
+from vbench.careless import Careless, Credulous
 from vbench.ecu import Fault, VirtualEcu
+from vbench.flasher import Flasher, Refused
 from vbench.matrix import FOR_EVER, Killed, Matrix, World
 from vbench.network import Network, Trouble
+from vbench.owners import IMAGE_BYTES, Owner
 from vbench.phone import Phone
 from vbench.refusals import Case, Refusals, body_of, half_erased
-from vbench.report import RESTORED, TUNED, UNTOUCHED, Outcomes, Run
+from vbench.report import NOTICED, RESTORED, TUNED, UNTOUCHED, Outcomes, Run
 from vbench.wire import Command
 
 PAUSE_SECONDS = 0.05
 REPORTS_IN_SHORT = 40
 STATUS_SECONDS = 60
-IMAGE_BYTES = 256 * 1024
+RANDOM_RUNS = 500
 ENTRY = Path(__file__).resolve().parent.parent / "virtual_bench.py"
 POINTS = (
     "registered",
@@ -60,7 +64,7 @@ class Bench:
         self.facts, self.tune = self._choose()
         self.stock = (data / "demo" / "stock" / self.facts["file"]).read_bytes()
         self.block_bytes = len(self.stock) // (8 if is_short else 64)
-        self.staff = Staff(base_url, data)
+        self.staff = people.Staff(base_url, data)
         self._began = time.monotonic()
 
     def say(self, text: str) -> None:
@@ -88,8 +92,10 @@ class Bench:
         self._whole_ways()
         self._killed_everywhere()
         self.say(f"bad networks, no way back, an app that is killed: {self.outcomes.total()}")
+        self._controls(world, Phone(other_world.phone))
         matrix = Matrix(world, self.outcomes)
         matrix.run()
+        matrix.run_at_random(range(RANDOM_RUNS // 10 if self.is_short else RANDOM_RUNS))
         self.say(f"every fault at each of {world.blocks} blocks: {self.outcomes.total()}")
         self._recall(world, first, second)
         self._report_all(first, matrix.reports)
@@ -144,7 +150,7 @@ class Bench:
 
     # One whole journey
 
-    def _journey(self, owner: "Owner") -> None:
+    def _journey(self, owner: Owner) -> None:
         chapter, world = "journey", owner.world()
         with owner.ecu() as ecu:
             app = owner.app(ecu)
@@ -160,7 +166,7 @@ class Bench:
             wrong = wrong or _unless(garage["ecu"]["installed"] is None, "the garage still knows of a tune")
             self.note("verify the stock image, write it back, report", chapter, RESTORED, wrong)
 
-    def _rescue(self, owner: "Owner", world: World) -> None:
+    def _rescue(self, owner: Owner, world: World) -> None:
         """A phone of somebody without an account, with nothing but the code: it brings a dead ECU back."""
         api = owner.app(None).api
         api.call("POST", "auth/step-up/", {"password": owner.rider["password"]})
@@ -191,22 +197,33 @@ class Bench:
             refusals.try_one("flash", case)
         refusals.try_one("restore", Case("bound to a serial: another one is reported", "wrong_vehicle", ecu={"serial": "ANOTHER-SERIAL"}))
         with world.ecu(tells_serial_in_recovery=False, faults=[Fault("power-half", Command.WRITE, 2)]) as ecu:
-            said = App(world.copy(), ecu.address).flash()
+            said = Flasher(world.copy(), ecu.address).flash()
             wrong = world.judge(ecu, RESTORED) or _unless(said == "RESTORED", said)
             self.note("power goes, and the bootloader tells no serial: the tune is not carried on with", "flash refused", RESTORED, wrong)
         with world.ecu(faults=[Fault("power-half", Command.WRITE, 2)]) as ecu:
             phone = world.copy()
             try:
-                App(phone, ecu.address, on_point=_die_at("attempt-1")).flash()
+                Flasher(phone, ecu.address, on_point=_die_at("attempt-1")).flash()
             except Killed:
                 pass
             with world.ecu(half_erased(world), serial="ANOTHER-SERIAL") as another:
-                code = _refusal(App(Phone(phone.directory), another.address).settle)
+                code = _refusal(Flasher(Phone(phone.directory), another.address).settle)
                 wrong = world.judge(another, UNTOUCHED, before=half_erased(world)) or _unless(code == "wrong_vehicle", code)
                 self.note("begun at one ECU, connected to another dead one of the same model", "flash refused", UNTOUCHED, wrong)
-            said = App(Phone(phone.directory), ecu.address).settle()
+            said = Flasher(Phone(phone.directory), ecu.address).settle()
             wrong = world.judge(ecu, TUNED) or _unless(said == "SUCCEEDED", said)
             self.note("and connected to the right one again", "flash refused", TUNED, wrong)
+
+        with world.ecu() as ecu:
+            phone = world.copy()
+            try:
+                Flasher(phone, ecu.address, on_point=_die_at("write-tune-3")).flash()
+            except Killed:
+                pass
+            with world.ecu(claimed_calibration_id="DEALER1") as another:
+                said = Flasher(Phone(phone.directory), another.address).settle()
+                wrong = world.judge(another, UNTOUCHED) or _unless(said == "OVERTAKEN", said)
+                self.note("begun, and a dealer wrote something else meanwhile", "flash refused", UNTOUCHED, wrong)
 
     def _refusals_by_us(self) -> None:
         """What our API refuses before a phone has anything to check."""
@@ -225,9 +242,24 @@ class Bench:
                 wrong = owner.judge_untouched(ecu) or _unless(code == expected, code)
                 self.note(f"{what}: `{expected}`", "refused by us", UNTOUCHED, wrong)
 
+    def _controls(self, world: World, other: Phone) -> None:
+        """The bench must notice an app that is not as it should be: one that checks nothing, one that never looks back."""
+        for app, part, what in (
+            (Credulous, Refusals(world, other, Outcomes(is_quiet=True)), "control: an app that checks nothing"),
+            (Careless, Matrix(world, Outcomes(is_quiet=True), app=Careless), "control: an app that writes once and believes in it"),
+        ):
+            if isinstance(part, Refusals):
+                part.run(app)
+                must_be_wrong = [run for run in part.outcomes.runs if run.way.endswith("refused")]
+            else:
+                part.run_writes("power-half", "cut-before", "bad-cell")
+                must_be_wrong = part.outcomes.runs
+            unnoticed = [run.what for run in must_be_wrong if not run.wrong]
+            self.note(f"{what}: noticed {len(must_be_wrong) - len(unnoticed)} times", "control", NOTICED, "; ".join(unnoticed))
+
     # Bad networks
 
-    def _bad_network(self, owner: "Owner", world: World) -> None:
+    def _bad_network(self, owner: Owner, world: World) -> None:
         chapter = "bad network"
         file, status = len(world.tune), owner.phone["status"]
         cases = (
@@ -271,6 +303,21 @@ class Bench:
                 wrong = wrong or _unless(twice["id"] == report["id"] and twice["license_state"] == "BOUND", "the report is not one")
                 self.note("no network while it is flashed; the report is sent later, and twice", chapter, TUNED, wrong)
 
+        self._ticket_ran_out(owner, world)
+
+    def _ticket_ran_out(self, owner: Owner, world: World) -> None:
+        """The phone lay in a drawer: its ticket and its session are old, and it gets new ones."""
+        ticket = owner.phone["grant"]["ticket"]
+        expiry = datetime.fromisoformat(body_of(ticket)["expires_at"])
+        clocks = [expiry, datetime.now(UTC)]  # four days later; then the phone is where the bench is, in the present
+        owner.phone.keep(ended=None, last_write=None, access="an access token of last week")
+        with world.ecu() as ecu:
+            app = owner.app(ecu, clock=lambda: clocks.pop(0) if len(clocks) > 1 else clocks[0])
+            app.refresh_trust()
+            said = app.run(owner.rider)
+            wrong = world.judge(ecu, TUNED) or _unless(said == "SUCCEEDED" and owner.phone["grant"]["ticket"] != ticket, said)
+            self.note("the ticket ran out and the session too: new ones, and a flash", "bad network", TUNED, wrong)
+
     def _whole_ways(self) -> None:
         """Whole journeys in which every single call goes wrong once: there is one vehicle, one purchase, one license in the end."""
         kinds = ("lost-answer",) if self.is_short else ("lost-answer", "unreachable", "unavailable")
@@ -310,21 +357,21 @@ class Bench:
         world = owner.world()
         for block in range(world.blocks):
             with world.ecu(can_be_read=False, faults=[Fault("power-half", Command.WRITE, block)]) as ecu:
-                said = App(world.copy(), ecu.address).flash()
+                said = Flasher(world.copy(), ecu.address).flash()
                 wrong = world.judge(ecu, TUNED) or _unless(said == "SUCCEEDED", said)
                 self.note("power goes, the app carries on", chapter, TUNED, wrong, block=block)
             with world.ecu(can_be_read=False) as ecu:
                 phone = world.copy()
                 try:
-                    App(phone, ecu.address, on_point=_die_at(f"write-tune-{block}")).flash()
+                    Flasher(phone, ecu.address, on_point=_die_at(f"write-tune-{block}")).flash()
                 except Killed:
-                    said = App(Phone(phone.directory), ecu.address, carries_on=False).settle()
+                    said = Flasher(Phone(phone.directory), ecu.address, carries_on=False).settle()
                 wrong = world.judge(ecu, TUNED) or _unless(said == "SUCCEEDED", said)
                 self.note("the app is killed, and there is nothing to go back to", chapter, TUNED, wrong, block=block)
 
     # Recall
 
-    def _recall(self, world: World, first: "Owner", second: "Owner") -> None:
+    def _recall(self, world: World, first: Owner, second: Owner) -> None:
         chapter = "recall"
         version = str(self._get(f"marketplace/tunes/{self.tune['id']}/versions/")["results"][0]["id"])
         other = Owner(self, "recalled", has_vin=True)
@@ -345,17 +392,17 @@ class Bench:
         with world.ecu() as ecu:
             phone = world.copy()
             phone.keep(status=status)
-            code = _refusal(App(phone, ecu.address).flash)
+            code = _refusal(Flasher(phone, ecu.address).flash)
             wrong = world.judge(ecu, UNTOUCHED) or _unless(code == "recalled", code)
             self.note("recalled after the download: `recalled`", chapter, UNTOUCHED, wrong)
         for block in range(world.blocks):
             with world.ecu() as ecu:
                 phone = world.copy()
                 try:
-                    App(phone, ecu.address, on_point=_die_at(f"write-tune-{block}")).flash()
+                    Flasher(phone, ecu.address, on_point=_die_at(f"write-tune-{block}")).flash()
                 except Killed:
                     phone.keep(status=status)
-                    said = App(Phone(phone.directory), ecu.address).settle()
+                    said = Flasher(Phone(phone.directory), ecu.address).settle()
                 wrong = world.judge(ecu, RESTORED) or _unless(said == "RESTORED", said)
                 self.note("recalled while it is written: not carried on with", chapter, RESTORED, wrong, block=block)
         with world.ecu(world.tune) as ecu:
@@ -372,7 +419,7 @@ class Bench:
 
     # Reports
 
-    def _report_all(self, owner: "Owner", reports: list[dict[str, Any]]) -> None:
+    def _report_all(self, owner: Owner, reports: list[dict[str, Any]]) -> None:
         """The phone comes back from the mountains: all reports in any order and twice. The newest says what is in the vehicle."""
         settled = [report for report in reports if report["outcome"] in ("SUCCEEDED", "RESTORED")]
         newest = max(settled, key=lambda report: report["flashed_at"])
@@ -389,101 +436,6 @@ class Bench:
         outcome = TUNED if newest["outcome"] == "SUCCEEDED" else RESTORED
         self.note("reports in any order and twice, the newest counts", "reports", outcome, wrong)
         self.say(f"{len(chosen)} reports, each sent twice")
-
-
-class Owner:
-    """A rider, the phone, and the vehicle with its ECU."""
-
-    def __init__(self, bench: Bench, name: str, *, has_vin: bool, facts: dict[str, Any] | None = None) -> None:
-        self.bench, self.name = bench, name
-        self.facts = facts or bench.facts
-        self.stock = (bench.data / "demo" / "stock" / self.facts["file"]).read_bytes()
-        self.phone = bench.new_phone(name)
-        self.rider = people.new_rider(self.facts)
-        if facts is None:
-            self.rider["tune"] = bench.tune
-        self.serial = "S" + secrets.token_hex(6).upper()
-        self.vin = people.new_vin("JYA", self.facts["year"]) if has_vin else None
-
-    def ecu(self, **switches: Any) -> VirtualEcu:
-        facts = {"hardware_number": self.facts["hardware_number"], "serial": self.serial, "vin": self.vin}
-        block_bytes = len(self.stock) // (IMAGE_BYTES // self.bench.block_bytes)
-        return VirtualEcu(bytearray(self.stock), **{**facts, "block_bytes": block_bytes, **switches})
-
-    def app(self, ecu: VirtualEcu | None, **more: Any) -> App:
-        return self.bench.app(self.phone, ecu, **more)
-
-    def prepare(self, ecu: VirtualEcu | None = None, *, with_file: bool = True) -> None:
-        """Up to the moment before the first byte is written."""
-        if ecu is None:
-            with self.ecu() as own:
-                return self.prepare(own, with_file=with_file)
-        app = self.app(ecu)
-        app.sign_in(self.rider)
-        app.add_vehicle(self.rider)
-        app.buy(self.rider)
-        app.save_stock(self.rider)
-        app.get_ticket()
-        if with_file:
-            app.download()
-        return None
-
-    def world(self) -> World:
-        """What is true of this vehicle, with a copy of the phone as it is now."""
-        base = self.bench.directory / f"{self.name}-base"
-        if not base.exists():
-            shutil.copytree(self.phone.directory, base)
-        with self.ecu() as ecu:
-            image = App(Phone(base), ecu.address).judge_flash(App(Phone(base), ecu.address).identify()).image
-            assert image is not None
-            block_bytes = ecu.block_bytes
-        return World(
-            phone=base,
-            rescue_phone=self.bench.directory / "rescue-base",
-            work=self.bench.directory / "work",
-            stock=self.stock,
-            tune=image,
-            hardware_number=self.facts["hardware_number"],
-            serial=self.serial,
-            vin=self.vin,
-            block_bytes=block_bytes,
-        )
-
-    def judge_untouched(self, ecu: VirtualEcu) -> str:
-        is_touched = ecu.counters.erases or ecu.counters.writes or ecu.flash != self.stock
-        return "it was erased or written" if is_touched else ""
-
-    def judge_whole(self, ecu: VirtualEcu, said: str) -> str:
-        """A journey with troubles is as good as one without: nothing is there twice."""
-        if said != "SUCCEEDED" or self.phone["reports"]:
-            return f"it ended as {said}, with {len(self.phone['reports'] or [])} reports not sent"
-        api = self.app(None).api
-        counts = {
-            "vehicles": len(api.call("GET", "garage/vehicles/")["results"]),
-            "purchases": len(api.call("GET", "marketplace/purchases/")["results"]),
-            "stock files": len(api.call("GET", f"garage/vehicles/{self.phone['vehicle']}/stock-files/")["results"]),
-            "reports": len(api.call("GET", "marketplace/flashes/")["results"]),
-        }
-        if set(counts.values()) != {1}:
-            return f"something is there twice, or not at all: {counts}"
-        return self.world().judge(ecu, TUNED)
-
-
-class Staff:
-    """An admin at the admin site. Not the app's business: the bench needs a hold and a recall."""
-
-    def __init__(self, base_url: str, data: Path) -> None:
-        from demo_journey import Journey
-        from demo_tuner_journey import Admin
-
-        self._admin = Admin(Journey(base_url, data, quiet=True))
-        self._is_in = False
-
-    def decide(self, version: str, name: str, **fields: Any) -> None:
-        if not self._is_in:
-            self._admin.log_in()
-            self._is_in = True
-        self._admin.decide(f"marketplace/tuneversion/{version}", name, **fields)
 
 
 def _download_and_flash(app: App) -> str:

@@ -30,7 +30,9 @@ MAGIC = b"RB"
 HEAD = struct.Struct(">2sBI")
 CRC = struct.Struct(">I")
 NUMBER = struct.Struct(">I")
-LARGEST_PAYLOAD = 65_536 + NUMBER.size
+LARGEST_BLOCK = 65_536
+LARGEST_PAYLOAD = LARGEST_BLOCK + NUMBER.size
+LARGEST_IMAGE = 4 * 1024 * 1024
 TRIES_OF_A_FRAME = 3
 
 
@@ -110,7 +112,10 @@ def _exactly(line: socket.socket, count: int) -> bytes:
 
 @dataclass(frozen=True)
 class EcuFacts:
-    """What an ECU says of itself. In `recovery` its bootloader answers, which does not know the calibration."""
+    """What an ECU says of itself. In `recovery` its bootloader answers, which does not know the calibration.
+
+    Raises ValueError for sizes that no ECU has: what comes over a wire is not believed.
+    """
 
     hardware_number: str
     image_size_bytes: int
@@ -119,6 +124,11 @@ class EcuFacts:
     serial: str | None = None
     vin: str | None = None
     calibration_id: str | None = None
+
+    def __post_init__(self) -> None:
+        are_sizes = 0 < self.block_bytes <= LARGEST_BLOCK and 0 < self.image_size_bytes <= LARGEST_IMAGE
+        if not are_sizes or self.image_size_bytes % self.block_bytes:
+            raise ValueError("an image is made of whole blocks")
 
 
 class EcuLine:
