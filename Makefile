@@ -6,7 +6,7 @@ REVSYNC_DATA_DIR ?= .data
 export PORT REVSYNC_DATA_DIR REVSYNC_PUBLIC_HOST
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-long demo demo-tuner vectors verifiers faults bench lint types layers openapi examples openapi-check schemathesis schemathesis-long client-ts debian-check migrations-check compose-env requirements doctor logs clean
+.PHONY: help install install-dev run test test-long demo demo-tuner vectors verifiers faults bench lint types layers openapi examples openapi-check schemathesis schemathesis-long client-ts virtual-bench debian-check migrations-check compose-env requirements doctor logs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ schemathesis-long: install-dev ## The same with many more examples and no cap
 
 client-ts: install-dev ## Generate the TypeScript client and play a rider's journey with it (wants Node 18 or newer)
 	@$(BIN)/python tools/run_client_ts.py
+
+virtual-bench: install-dev ## A simulated ECU, a reference app, and every fault at each of 64 blocks (ARGS=--short: 8 blocks)
+	@$(BIN)/python tools/virtual_bench.py $(ARGS)
 
 debian-check: install-dev ## Migrations on Debian's PostgreSQL 15, and a journey through PgBouncer (both must be installed)
 	@$(BIN)/python tools/check_on_debian.py

@@ -1,6 +1,7 @@
 """Generate the TypeScript client from openapi.yaml, compile it strictly, and play a rider's journey with it on a running system.
 
     python tools/run_client_ts.py                                          # starts a system of its own with the demo data
+    python tools/run_client_ts.py --with-bench                             # and the virtual bench's short form on the same system
     python tools/run_client_ts.py --base-url http://127.0.0.1:8000 --data-dir .data
 
 The generator runs on the Node of requirements-dev.txt. The journey is played on that and on the system's Node (18 or newer), if
@@ -72,14 +73,26 @@ def play(base_url: str, data: Path) -> int:
     return 0
 
 
+def play_and_bench(base_url: str, data: Path) -> int:
+    """The journey, then the virtual bench: two steps of CI on one system."""
+    if status := play(base_url, data):
+        return status
+    say("\n== Virtual bench")
+    bench = str(ROOT / "tools" / "virtual_bench.py")
+    command = [sys.executable, bench, "--short", "--base-url", base_url, "--data-dir", str(data.absolute())]
+    return subprocess.run(command, check=False, timeout=900).returncode
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Play a rider's journey with the client that is generated from openapi.yaml.")
     parser.add_argument("--base-url", help="of a running system with the demo data; without it one is started")
     parser.add_argument("--data-dir", type=Path, default=Path(".data"), help="of that system")
+    parser.add_argument("--with-bench", action="store_true", help="run tools/virtual_bench.py --short on the same system as well")
     options = parser.parse_args()
+    run = play_and_bench if options.with_bench else play
     if options.base_url:
         build()
-        return play(options.base_url, options.data_dir)
+        return run(options.base_url, options.data_dir)
     with tempfile.TemporaryDirectory(prefix="revsync-client-ts-") as name, ThreadPoolExecutor(1) as beside:
         directory = Path(name)
         directory.chmod(0o711)  # PostgreSQL's unprivileged user passes through
@@ -87,7 +100,7 @@ def main() -> int:
         with system.running(directory) as running:
             say(f"the system is ready in {running.ready_seconds:.0f} s")
             building.result()
-            return play(running.base_url, running.data)
+            return run(running.base_url, running.data)
 
 
 if __name__ == "__main__":
