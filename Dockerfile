@@ -20,8 +20,11 @@ RUN SECRET_KEY=only-for-collecting-static-files STATIC_ROOT=/app/static /opt/ven
 FROM python:3.11.14-slim-bookworm
 ENV PATH=/opt/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MALLOC_ARENA_MAX=2 \
     REVSYNC_ENV=production REVSYNC_DATA_DIR=/data STATIC_ROOT=/app/static
-RUN useradd --system --uid 10001 --home-dir /app --shell /usr/sbin/nologin revsync \
-    && install -d -o revsync -g revsync -m 700 /data
+RUN useradd --system --user-group --uid 10001 --home-dir /app --shell /usr/sbin/nologin revsync \
+    && useradd --system --uid 10002 --gid revsync --home-dir /app --shell /usr/sbin/nologin signer \
+    && install -d -o revsync -g revsync -m 700 /data \
+    && install -d -o signer -g revsync -m 700 /keys \
+    && install -d -o signer -g revsync -m 750 /signing /signing/socket
 COPY --from=build /opt/venv /opt/venv
 COPY --from=build /app /app
 WORKDIR /app

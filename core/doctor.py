@@ -27,6 +27,7 @@ from django.db.migrations.executor import MigrationExecutor
 from core import clock, rls, settings_check, signing, storage
 from core.audit.sealing import get_chain_state
 from core.exceptions import DomainError, ServiceUnavailable
+from core.signing.remote import RemoteSigner
 from core.tasks.selectors import get_queue_summary
 from core.uploads import scanner
 from core.uploads.rules import LARGEST_BYTES, MIB
@@ -246,6 +247,7 @@ def check_signing() -> Iterator[Finding]:
     except DomainError as error:
         yield wrong(error.detail, "see docs/runbooks")
         return
+    yield from _check_signer()
     left = (datetime.fromisoformat(root.expires_at) - clock.now()).days
     if left < 0:
         yield wrong(f"root {root.version} has expired: apps refuse to flash", "publish a new root")
@@ -253,6 +255,23 @@ def check_signing() -> Iterator[Finding]:
         yield warn(f"root {root.version} expires in {left} days", "publish a new root in time")
     else:
         yield ok(f"root {root.version} of {root.env}, valid for {left} days")
+
+
+def _check_signer() -> Iterator[Finding]:
+    if not settings.SIGNER_SOCKET:
+        if settings.IS_PRODUCTION:
+            remedy = "run a signer and set SIGNER_SOCKET: docs/runbooks/signing-keys.md"
+            yield warn("the keys are files that this process reads: who has it can sign releases", remedy)
+        return
+    try:
+        version = RemoteSigner(settings.SIGNER_SOCKET).root_version()
+    except ServiceUnavailable as trouble:
+        yield wrong(f"the signer does not answer: {trouble}", f"start it, or correct SIGNER_SOCKET ({settings.SIGNER_SOCKET})")
+        return
+    if version != signing.current_root().version:
+        yield wrong(f"the signer works by root {version}", "copy the newest root document into its roots directory")
+    else:
+        yield ok("the signer answers")
 
 
 def check_queue() -> Iterator[Finding]:

@@ -1,6 +1,6 @@
 """`make run`: the whole system as one process tree. `python -m core.embedded.supervisor`.
 
-Order: what a killed run left is stopped → S3, PostgreSQL and the stand-in for payments → migrations → web, worker, schedule →
+Order: what a killed run left is stopped → S3, PostgreSQL, the signer and the stand-in for payments → migrations → web, worker, schedule →
 demo data on the first start → one ready line, once `/readyz` answers 200. A child that dies is started again, and it is said;
 one that dies again and again ends the whole. SIGTERM, SIGHUP or Ctrl-C stop everything in the opposite order.
 
@@ -24,6 +24,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -90,6 +91,7 @@ class Supervisor:
         self.postgres: Postgres | None = None
         self.payments_port: int | None = None
         self.relay_port: int | None = None
+        self.signer_socket: Path | None = None
         self.helpers: list[subprocess.Popen[bytes]] = []  # short ones: migrate, load_demo
         self.stop_requested = False
         self.starting = True
@@ -217,6 +219,8 @@ class Supervisor:
             self._enter_server("s3", self.s3)
         if not os.environ.get("STRIPE_API_BASE"):
             self.payments_port = ports.free_port(remembered.get("payments"))
+        if "SIGNER_SOCKET" not in os.environ:
+            self.signer_socket = self._signer_socket_path()
         if self.options.public_host and self.s3:
             self.relay_port = ports.free_port(remembered.get("relay"), host="0.0.0.0")  # noqa: S104
         self._remember_ports()
@@ -229,6 +233,8 @@ class Supervisor:
         if self.s3:
             s3 = self.s3
             self.children.append(Child("s3", lambda: self._restart_server(s3), process=s3.child))
+        if self.signer_socket:
+            self._add("signer", self._signer_command(self.signer_socket), alone=True)
         if self.payments_port:
             self._add("payments", self._payments_command(), extra=self._payments_environment())
         if self.relay_port and self.s3:
@@ -257,7 +263,8 @@ class Supervisor:
         self._add("web", web_command(host, self.options.port))
         if demo_needed:  # before the worker: the loader checks its own uploads and drops the mails of a history
             self.say("loading the demo data (first start only)")
-            self._manage("load_demo", log="demo", wait_seconds=DEMO_SECONDS)
+            # A history is signed with the key files themselves: the signer signs nothing that is dated back.
+            self._manage("load_demo", log="demo", wait_seconds=DEMO_SECONDS, extra={"SIGNER_SOCKET": ""})
             self._demo_marker.unlink()
         else:
             self._import_catalogue()
@@ -278,18 +285,22 @@ class Supervisor:
         """Exists from before the first row of the demo data until after the last one; `/readyz` looks at it."""
         return self.data / "demo.loading"
 
-    def _add(self, name: str, command: list[str], extra: dict[str, str] | None = None) -> None:
+    def _add(self, name: str, command: list[str], extra: dict[str, str] | None = None, *, alone: bool = False) -> None:
+        """`alone`: a process that must not know the application's secrets."""
+        known = ("PATH", "LANG", "HOME", "PYTHONPATH", "PYTHONUNBUFFERED", "MALLOC_ARENA_MAX")
+        environment = {name: value for name, value in self.environment.items() if name in known} if alone else self.environment
+
         def start() -> subprocess.Popen[bytes]:
-            return processes.spawn(command, log=self._log(name), env=self.environment | (extra or {}), cwd=ROOT)
+            return processes.spawn(command, log=self._log(name), env=environment | (extra or {}), cwd=ROOT)
 
         child = Child(name, start)
         self.children.append(child)
         child.process = start()
         self.book.enter(name, child.process.pid)
 
-    def _manage(self, *arguments: str, log: str, wait_seconds: float) -> None:
+    def _manage(self, *arguments: str, log: str, wait_seconds: float, extra: dict[str, str] | None = None) -> None:
         """Run a management command to its end; the children are watched meanwhile."""
-        environment = self.environment
+        environment = self.environment | (extra or {})
         if self.postgres:
             environment = environment | {"PGOPTIONS": "-c statement_timeout=0 -c lock_timeout=20s"}
         if arguments[0] == "migrate" and os.environ.get("MIGRATION_DATABASE_URL"):
@@ -406,6 +417,11 @@ class Supervisor:
             (self.data / "processes.json").unlink()
         with contextlib.suppress(FileNotFoundError):
             (self.data / "runtime.env").unlink()
+        if self.signer_socket is not None:
+            self.signer_socket.unlink(missing_ok=True)
+            if self.signer_socket.parent != self.data / "signing":
+                with contextlib.suppress(OSError):
+                    self.signer_socket.parent.rmdir()
 
     def _stop_group(self, group: list[Child]) -> None:
         living = [(child, child.process) for child in group if child.process is not None and child.process.poll() is None]
@@ -451,6 +467,18 @@ class Supervisor:
         }
         secrets.write_private(self.data / "ports.json", json.dumps({name: port for name, port in chosen.items() if port}) + "\n")
 
+    def _signer_socket_path(self) -> Path:
+        """Beside the keys, unless that path is too long for a socket's name."""
+        path = self.data / "signing" / "signer.sock"
+        if len(os.fsencode(path)) <= 100:
+            return path
+        return Path(tempfile.mkdtemp(prefix="revsync-")) / "signer.sock"  # mode 0700
+
+    def _signer_command(self, path: Path) -> list[str]:
+        signing = self.data / "signing"
+        places = [part for name in ("keys", "roots", "log") for part in (f"--{name}", str(signing / name))]
+        return [sys.executable, "-m", "core.signing.signer", "--make-development-keys", "--socket", str(path), *places]
+
     def _payments_command(self) -> list[str]:
         return [sys.executable, "-m", "core.embedded.payments", "--data", str(self.data / "payments"), "--port", str(self.payments_port)]
 
@@ -492,6 +520,8 @@ class Supervisor:
                 "S3_BUCKET_PRIVATE": self.s3.buckets[0],
                 "S3_BUCKET_PUBLIC": self.s3.buckets[1],
             }
+        if self.signer_socket:
+            runtime["SIGNER_SOCKET"] = str(self.signer_socket)
         if self.payments_port:
             runtime |= {
                 "STRIPE_API_BASE": f"http://127.0.0.1:{self.payments_port}",

@@ -45,6 +45,13 @@ class RemoteSigner:
             raise ServiceUnavailable("signing", retry_after_seconds=RETRY_AFTER_SECONDS)
         raise SigningNotReady(f"The signer refused: {answer.get('refused', 'it gave no reason')}.")
 
+    def root_version(self) -> int:
+        """Which root it works by. For `doctor`. Raises: ServiceUnavailable, SigningNotReady (it refused)."""
+        answer = self._ask({"root_version": True})
+        if "root_version" not in answer:
+            raise SigningNotReady(f"The signer refused: {answer.get('refused', 'it gave no reason')}.")
+        return answer["root_version"]
+
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         try:
             with _gate.passing():

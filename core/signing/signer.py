@@ -110,15 +110,19 @@ class Signer:
         *,
         reviewers: dict[str, bytes] | None,
         rates: dict[Role, int] | None = None,
+        for_demo_data: bool = False,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.ring, self.journal, self.reviewers, self.now = ring, journal, reviewers, now
+        self.for_demo_data = for_demo_data
         self._rates = {role: Rate(count) for role, count in (SIGNATURES_A_MINUTE | (rates or {})).items()}
         self._again = Rate(AGAIN_A_MINUTE)
         self._lock = threading.Lock()
 
     def answer(self, question: dict[str, Any], *, uid: int, roles: frozenset[Role]) -> dict[str, Any]:
         """`signatures`, or why not: `refused`, `approval` (one is needed), `busy`."""
+        if question.get("root_version"):
+            return {"root_version": self.ring.root().version}
         try:
             role, payload_type = Role(question["role"]), PayloadType(question["payload_type"])
             data, approval = base64.b64decode(question["payload"], validate=True), question.get("approval") or ""
@@ -132,7 +136,7 @@ class Signer:
             known = self.journal.knows(role, digest)
             try:
                 payload = check(role, payload_type, data, approval=approval, seen=self._circumstances(known))
-                if not (self._again if known else self._rates[role]).take():
+                if not (self._again if known or self.for_demo_data else self._rates[role]).take():
                     return {"busy": f"the role {role} has signed as much as it may within a minute"}
                 signatures = self.ring.sign(role, payload_type, data)
                 version = {"version": payload["version"]} if payload_type is PayloadType.STATUS else {}
@@ -154,6 +158,7 @@ class Signer:
             status_version=self.journal.status_version,
             was_signed_before=known,
             reviewers=self.reviewers,
+            may_be_old=self.for_demo_data,
         )
 
     def _note(self, role: Role, entry: dict[str, Any], reason: Exception) -> None:
@@ -226,6 +231,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--reviewers", type=Path, help="JSON of those whose approval a release needs")
     parser.add_argument("--without-approvals", action="store_true", help="sign releases that no reviewer's key approved")
     parser.add_argument("--make-development-keys", action="store_true", help="make keys and root 1 of `env: dev` if there are none")
+    parser.add_argument("--for-demo-data", action="store_true", help="env dev only: sign what is dated back, and much of it")
     options = parser.parse_args(arguments)
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))  # every answer stands by itself: there is nothing to finish
     try:
@@ -237,8 +243,10 @@ def main(arguments: list[str]) -> int:
         reviewers = read_reviewers(options.reviewers.read_text()) if options.reviewers else None
         if reviewers is None and not options.without_approvals and ring.root().env != DEVELOPMENT:
             raise SigningNotReady("production names its --reviewers, or says --without-approvals")
+        if options.for_demo_data and ring.root().env != DEVELOPMENT:
+            raise SigningNotReady("--for-demo-data is for development")
         server = Server(
-            Signer(ring, Journal(options.log), reviewers=reviewers),
+            Signer(ring, Journal(options.log), reviewers=reviewers, for_demo_data=options.for_demo_data),
             options.socket,
             allowed=_allowed(options.allow),
             group=options.socket_group,

@@ -115,6 +115,17 @@ def test_the_whole_system_at_rest_is_small(system):
     assert max(web) < 115, sizes
 
 
+def test_the_signer_has_the_keys_and_none_of_the_applications_secrets(system):
+    signer = system.child("core.signing.signer")
+
+    known = " ".join(f"{name}={value}" for name, value in signer.environ().items())
+    for name, secret in json.loads((system.data / "secrets.json").read_text()).items():
+        assert secret not in known, name
+    assert stat.S_IMODE((system.data / "signing" / "keys").stat().st_mode) == 0o700
+    assert "SIGNER_SOCKET=" in (system.data / "runtime.env").read_text()
+    assert signer.memory_full_info().pss / 1e6 < 25
+
+
 def test_secrets_and_settings_of_the_run_are_private_files(system):
     for name in ("secrets.json", "runtime.env"):
         assert stat.S_IMODE((system.data / name).stat().st_mode) == 0o600
@@ -174,6 +185,7 @@ def test_a_taken_port_is_refused_in_one_line(system, tmp_path):
         ("schedule", "run_schedule"),
         ("payments", "core.embedded.payments"),
         ("relay", "core.embedded.relay"),
+        ("signer", "core.signing.signer"),
     ],
 )
 def test_a_child_that_dies_is_started_again_and_it_is_said(system, name, part):

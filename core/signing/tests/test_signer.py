@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from core import clock, signing
+from core import clock, doctor, signing
 from core.exceptions import InvalidInput, ServiceUnavailable
 from core.signing import PayloadType, Role, SigningNotReady, remote
 from core.signing.keyring import KeyRing
@@ -54,6 +54,18 @@ class TestSigning:
             (Role.RELEASE, PayloadType.RELEASE, fresh(release)),
         ):
             assert signing.verify(signing.sign(role, kind, payload), role=role) == payload
+
+    def test_doctor_asks_whether_it_answers_and_by_which_root(self, process):
+        levels = [finding.level for finding in doctor.check_signing()]
+        assert levels == ["ok", "ok"]
+
+        process.stop()
+        assert [finding.level for finding in doctor.check_signing()] == ["wrong", "ok"]
+
+    def test_doctor_warns_of_key_files_in_production(self, settings):
+        signing.ensure_development_keys()
+        settings.IS_PRODUCTION = True
+        assert [finding.level for finding in doctor._check_signer()] == ["warn"]
 
     def test_a_refusal_is_an_outage_that_says_why_to_operators_only(self, process):
         with pytest.raises(SigningNotReady, match="longer than such a document may") as caught:
