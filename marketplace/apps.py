@@ -13,7 +13,7 @@ class MarketplaceConfig(AppConfig):
 
         from core import doctor, health, meta, problems
         from garage import tune_images
-        from marketplace import enums, personal_data, trust_checks
+        from marketplace import enums, payment_checks, personal_data, trust_checks
         from marketplace.problems import PROBLEMS
         from marketplace.selectors.tune_images import is_published_image
         from marketplace.services import ratings, upkeep
@@ -26,5 +26,6 @@ class MarketplaceConfig(AppConfig):
         register(personal_data.PROVIDER)
         health.register_check("status_document", trust_checks.find_status_trouble)
         doctor.register("status document", trust_checks.check_status)
+        doctor.register("reconciler", payment_checks.check_payments)
         listeners.on_review(ratings.move_rating)
         listeners.on_standing(upkeep.on_standing)

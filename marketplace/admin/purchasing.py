@@ -8,8 +8,8 @@ from django.contrib import admin
 from core.admin_base import Decision, Panel, ReadOnlyAdmin, link_to, mark
 from core.admin_site import site
 from garage.models import Vehicle
-from marketplace.enums import LicenseState, PurchaseStatus, WebhookEventStatus
-from marketplace.models import LedgerEntry, LedgerSet, License, PaymentAttempt, Purchase, WebhookEvent
+from marketplace.enums import LicenseState, PurchaseStatus
+from marketplace.models import LedgerEntry, LedgerSet, License, PaymentAttempt, Purchase
 from marketplace.money import amount_text
 from marketplace.services import licenses
 
@@ -153,19 +153,6 @@ class PaymentAttemptAdmin(ReadOnlyAdmin):
     @admin.display(description="Purchase")
     def purchase_link(self, row: PaymentAttempt) -> Any:
         return link_to(row.purchase, row.purchase.number)
-
-
-@admin.register(WebhookEvent, site=site)
-class WebhookEventAdmin(ReadOnlyAdmin):
-    icon, rank = "webhook", 65
-    list_display = ("received_at", "type", "coloured_status", "event_id", "intent_id", "note")
-    list_filter = ("status", "livemode")
-    search_fields = ("event_id", "type", "object_id", "intent_id")
-    ordering = ("-received_at", "-pk")
-
-    @admin.display(description="Status", ordering="status")
-    def coloured_status(self, row: WebhookEvent) -> Any:
-        return mark(row.get_status_display(), "warn" if row.status == WebhookEventStatus.RECEIVED else "neutral")
 
 
 @admin.register(LedgerSet, site=site)

@@ -4,11 +4,16 @@ __all__ = [
     "AcknowledgementRequired",
     "AlreadyOwned",
     "AttestationRequired",
+    "DifferenceEnded",
+    "DifferenceNotFound",
+    "EventNotFound",
+    "EventNotParked",
     "FitmentMismatch",
     "InvalidSignature",
     "LicenseNotBound",
     "LicenseReleaseTooSoon",
     "NotForSale",
+    "NothingCaptured",
     "OwnTune",
     "PaymentMismatch",
     "PriceChanged",
@@ -88,6 +93,35 @@ class LicenseReleaseTooSoon(DomainError):
 
 class InvalidSignature(DomainError):
     message = "The signature of this event does not verify."
+
+
+class EventNotFound(NotFound):
+    message = "There is no such event."
+
+
+class EventNotParked(InvalidTransition):
+    """The code stays `invalid_transition`."""
+
+    code = "invalid_transition"
+    message = "Only a parked event is taken up again."
+
+
+class DifferenceNotFound(NotFound):
+    message = "There is no such difference."
+
+
+class DifferenceEnded(InvalidTransition):
+    """The code stays `invalid_transition`."""
+
+    code = "invalid_transition"
+    message = "This difference is not open any more."
+
+
+class NothingCaptured(InvalidTransition):
+    """The code stays `invalid_transition`."""
+
+    code = "invalid_transition"
+    message = "There is no captured payment in it that could be given back."
 
 
 class PaymentMismatch(Exception):

@@ -36,7 +36,7 @@ from marketplace.payments.connect import (
     reverse_transfer,
 )
 from marketplace.payments.disputes import Dispute, accept_dispute, get_dispute, list_disputes, send_evidence
-from marketplace.payments.events import ProviderEvent, SignatureWrong, read_event
+from marketplace.payments.events import ProviderEvent, SignatureWrong, list_events, read_event
 from marketplace.payments.intents import (
     Charge,
     Intent,
@@ -88,6 +88,7 @@ __all__ = [
     "get_transfer",
     "list_accounts",
     "list_disputes",
+    "list_events",
     "list_intents",
     "list_payouts",
     "list_refunds",

@@ -1,12 +1,14 @@
 """Events: verified bytes become names and ids; what happened is always read from the provider again."""
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.conf import settings
 
-from marketplace.payments.client import moment
+from marketplace.payments.client import moment, walk
 
 SIGNATURE_TOLERANCE_SECONDS = 300
 
@@ -27,6 +29,8 @@ class ProviderEvent:
     account: str
     api_version: str
     created_at: datetime
+    amount_minor: int | None = None
+    currency: str = ""
 
 
 def read_event(payload: bytes, signature: str) -> ProviderEvent:
@@ -43,7 +47,7 @@ def read_event(payload: bytes, signature: str) -> ProviderEvent:
             continue
         if _signed_at(signature) > time.time() + SIGNATURE_TOLERANCE_SECONDS:
             break
-        return _event(payload)
+        return _event_in(payload)
     raise SignatureWrong
 
 
@@ -52,11 +56,25 @@ def _signed_at(signature: str) -> int:
     return next(int(part.removeprefix("t=")) for part in signature.split(",") if part.startswith("t="))
 
 
-def _event(payload: bytes) -> ProviderEvent:
+def list_events(*, since: datetime) -> Iterator[ProviderEvent]:
+    """Every event of the platform's own account since a moment, newest first; the provider keeps them for 30 days.
+
+    Raises: ProviderUnavailable, ProviderRefused.
+    """
+    return (_event(row.to_dict()) for row in walk(lambda client, params: client.v1.events.list(params), {}, since=since))
+
+
+def _event_in(payload: bytes) -> ProviderEvent:
     import orjson
 
     try:
-        event = orjson.loads(payload)
+        return _event(orjson.loads(payload))
+    except orjson.JSONDecodeError as wrong:
+        raise SignatureWrong from wrong
+
+
+def _event(event: Any) -> ProviderEvent:
+    try:
         subject = event["data"]["object"]
         intent_id = subject["id"] if subject.get("object") == "payment_intent" else subject.get("payment_intent")
         return ProviderEvent(
@@ -68,6 +86,8 @@ def _event(payload: bytes) -> ProviderEvent:
             account=str(event.get("account") or "")[:80],
             api_version=str(event.get("api_version") or "")[:40],
             created_at=moment(int(event["created"])),
+            amount_minor=amount if isinstance(amount := subject.get("amount"), int) and abs(amount) < 2**62 else None,
+            currency=str(subject.get("currency") or "")[:3].upper(),
         )
-    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError, ValueError, OverflowError) as wrong:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as wrong:
         raise SignatureWrong from wrong

@@ -46,6 +46,7 @@ from marketplace.selectors.purchasing import (
     judge_for_buyer,
     was_made_with,
 )
+from marketplace.services.reconciler import ensure_nothing_is_missing
 from marketplace.services.settlement import alarm, end_payment, mark_purchase_paid, open_payment, settle_purchase
 
 NUMBER_TRIES = 5
@@ -73,7 +74,8 @@ def begin_purchase(*, buyer, wish: Wish, claim: Claim, at: datetime) -> Purchase
     instead of a second one; a stale one is expired at the provider first.
 
     Raises: NotFound (tune or vehicle), OwnTune, NotForSale, AlreadyOwned, PriceChanged, RegionBlocked, FitmentMismatch,
-    AcknowledgementRequired, AttestationRequired, ServiceUnavailable (after step 1: nothing is lost).
+    AcknowledgementRequired, AttestationRequired, ServiceUnavailable (after step 1: nothing is lost; before it: lost
+    purchases are being rebuilt).
     """
     for stale in Purchase.objects.bought_by(buyer).filter(
         tune_id=wish.tune_id, vehicle_id=wish.vehicle_id, status=PurchaseStatus.PENDING, expires_at__lte=at
@@ -132,6 +134,7 @@ def _reserve(*, buyer, wish: Wish, at: datetime) -> tuple[Purchase, bool]:
     required = verdict.unknown_codes
     if sorted(set(wish.acknowledged_reasons)) != required:
         raise AcknowledgementRequired(required_reasons=required, fitment=verdict.as_dict())
+    ensure_nothing_is_missing()
     attestation = agreed_text("attestation")
     if not wish.attestation_accepted or wish.attestation_version != attestation.version:
         raise AttestationRequired(text_version=attestation.version, sha256=attestation.sha256)

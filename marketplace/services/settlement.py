@@ -17,7 +17,7 @@ from core import audit
 from core.exceptions import ServiceUnavailable
 from core.models import AuditEvent
 from marketplace import payments
-from marketplace.enums import PaymentAttemptState, PurchaseStatus
+from marketplace.enums import DifferenceReason, PaymentAttemptState, PurchaseStatus
 from marketplace.exceptions import NotForSale, PaymentMismatch
 from marketplace.models import License, PaymentAttempt, Purchase, WebhookEvent
 from marketplace.models.purchasing import LIVE_ATTEMPT
@@ -25,6 +25,7 @@ from marketplace.money import amount_text
 from marketplace.payments import Intent
 from marketplace.policies.purchasing import KEY_TRUSTED_FOR
 from marketplace.services.books import book_sale
+from marketplace.services.differences import end_differences, note_difference, purchase_id_in
 from users.enums import NoticeType
 from users.services import notify
 
@@ -33,6 +34,7 @@ log = structlog.get_logger(__name__)
 MAX_ATTEMPTS_A_CALL = 3
 CALL_SURELY_OVER = timedelta(minutes=5)  # far beyond every time-out: a lost call can't act any more
 CLOCKS_DIFFER_BY = timedelta(minutes=15)
+CODES_A_VALUE = 12  # of 40 characters; the provider's metadata takes 500
 
 
 @contextmanager
@@ -89,25 +91,41 @@ def _ask_for_intent(attempt: PaymentAttempt) -> Intent:
         amount_minor=purchase.amount_minor,
         currency=purchase.currency,
         description=f"{purchase.number}: {purchase.tune_title}",
-        metadata={
-            "purchase": str(purchase.pk),
-            "number": purchase.number,
-            "attempt": str(attempt.attempt),
-            "buyer": str(purchase.buyer_id),
-            "tune": str(purchase.tune_id),
-            "tuner": str(purchase.tuner_id),
-            "vehicle": str(purchase.vehicle_id),
-            "fee_basis_points": str(purchase.fee_basis_points),
-            "fee_minor": str(purchase.fee_minor),
-            "tax_minor": str(purchase.tax_minor),
-            "attestation": payments.attestation_hash(
-                text_version=purchase.attestation_text_version,
-                sha256=purchase.attestation_sha256,
-                at=purchase.attested_at,
-                buyer_id=purchase.buyer_id,
-            ),
-        },
+        metadata=metadata_of(purchase, attempt=attempt.attempt),
     )
+
+
+def metadata_of(purchase: Purchase, *, attempt: int) -> dict[str, str]:
+    """What the provider keeps beside the payment: enough to write the purchase anew, should our row be lost. No names."""
+    return {
+        "purchase": str(purchase.pk),
+        "number": purchase.number,
+        "attempt": str(attempt),
+        "buyer": str(purchase.buyer_id),
+        "tune": str(purchase.tune_id),
+        "tune_version": str(purchase.tune_version_id or ""),
+        "tuner": str(purchase.tuner_id),
+        "vehicle": str(purchase.vehicle_id),
+        "fee_basis_points": str(purchase.fee_basis_points),
+        "fee_minor": str(purchase.fee_minor),
+        "tax_minor": str(purchase.tax_minor),
+        "tax_rate_basis_points": str(purchase.tax_rate_basis_points),
+        "tax_country": purchase.tax_country,
+        "verdict": purchase.fitment_verdict,
+        **{
+            f"acknowledged_{number}": ",".join(purchase.acknowledged_reasons[start : start + CODES_A_VALUE])
+            for number, start in enumerate(range(0, len(purchase.acknowledged_reasons), CODES_A_VALUE))
+        },
+        "attestation_version": purchase.attestation_text_version,
+        "attestation_sha256": purchase.attestation_sha256,
+        "attested_at": purchase.attested_at.isoformat(),
+        "attestation": payments.attestation_hash(
+            text_version=purchase.attestation_text_version,
+            sha256=purchase.attestation_sha256,
+            at=purchase.attested_at,
+            buyer_id=purchase.buyer_id,
+        ),
+    }
 
 
 def _look_for_intent(attempt: PaymentAttempt) -> Intent | None:
@@ -160,28 +178,56 @@ def apply_intent(*, intent: Intent, at: datetime) -> Purchase:
 
 
 def apply_payment_event(*, event: WebhookEvent, at: datetime) -> None:
-    """Follow the provider's truth about the payment that an event tells of. The inbox's handler of `payment_intent.*`."""
-    apply_intent(intent=payments.get_intent(event.intent_id), at=at)
+    """Follow the provider's truth about the payment that an event tells of. The inbox's handler of `payment_intent.*`.
+
+    An event that says what the provider does not was made by somebody who has our secret: nothing is applied. Captured
+    money that belongs to no purchase is kept as a difference. Raises: PaymentMismatch, UnknownToProvider, ProviderUnavailable.
+    """
+    intent = payments.get_intent(event.intent_id)
+    if event.amount_minor is not None and (event.amount_minor, event.currency) != (intent.amount_minor, intent.currency):
+        claim = f"{event.amount_minor} {event.currency}"
+        raise PaymentMismatch(f"an event claims {claim}, intent {intent.id} is {intent.amount_minor} {intent.currency}")
+    if event.type == "payment_intent.succeeded" and not intent.is_paid:
+        raise PaymentMismatch(f"an event claims success, intent {intent.id} is {intent.status}")
+    follow_intent(intent=intent, at=at)
+
+
+def follow_intent(*, intent: Intent, at: datetime) -> Purchase:
+    """`apply_intent`, keeping captured money that belongs to no purchase as a difference. Raises: PaymentMismatch."""
+    try:
+        purchase = apply_intent(intent=intent, at=at)
+    except PaymentMismatch as mismatch:
+        if intent.is_paid:
+            note_difference(object_id=intent.id, intent=intent, reason=_reason_of(intent), ours=str(mismatch), at=at)
+        raise
+    end_differences(object_id=intent.id, at=at)
+    return purchase
+
+
+def _reason_of(intent: Intent) -> DifferenceReason:
+    purchase = Purchase.objects.filter(pk=purchase_id_in(intent)).first()
+    if purchase is None:
+        return DifferenceReason.NOBODYS
+    agreed = (purchase.amount_minor, purchase.currency) == (intent.amount_minor, intent.currency)
+    return DifferenceReason.SECOND_PAYMENT if agreed and purchase.paid_at is not None else DifferenceReason.NOT_AS_AGREED
 
 
 def _attempt_named_by(intent: Intent) -> PaymentAttempt:
     """The attempt whose answer was lost, by the intent's metadata."""
-    try:
-        purchase_id = UUID(intent.metadata.get("purchase", ""))
-    except ValueError:
-        purchase_id = None
+    purchase_id = purchase_id_in(intent)
     attempt = PaymentAttempt.objects.filter(purchase_id=purchase_id, state=PaymentAttemptState.OPENING).first() if purchase_id else None
     if attempt is None:
         raise PaymentMismatch(f"intent {intent.id} belongs to no open attempt of ours")
     return attempt
 
 
-def mark_purchase_paid(*, purchase_id: UUID, intent: Intent | None, at: datetime) -> Purchase:
+def mark_purchase_paid(*, purchase_id: UUID, intent: Intent | None, at: datetime, paid_at: datetime | None = None) -> Purchase:
     """Set a purchase PAID: the only place that does. Webhook, reconciler, `sync` and free purchases all end here.
 
     Locks the purchase; checks amount, currency and payment against its snapshot; makes the license and the books and
     queues the receipt and the tuner's notice, all in one transaction. A repeat is a no-op. `intent` is None for a free
-    tune. A payment that arrives after the purchase was closed is still a payment: it becomes PAID.
+    tune. A payment that arrives after the purchase was closed is still a payment: it becomes PAID. `paid_at` is given when
+    a lost purchase is written anew: its terms run from the payment, and nobody gets a second mail.
 
     Raises: PaymentMismatch.
     """
@@ -197,13 +243,13 @@ def mark_purchase_paid(*, purchase_id: UUID, intent: Intent | None, at: datetime
                 state=PaymentAttemptState.SUCCEEDED, checked_at=at, ended_at=at, last_error_code=""
             )
         purchase.status = PurchaseStatus.PAID
-        purchase.paid_at = at
+        purchase.paid_at = paid_at or at
         purchase.closed_at = None
         purchase.captured_minor = purchase.amount_minor
         purchase.save(update_fields=["status", "paid_at", "closed_at", "captured_minor"])
         License.objects.create(purchase=purchase, holder_id=purchase.buyer_id, tune_id=purchase.tune_id, created_at=at)
         if not purchase.is_free:
-            book_sale(purchase=purchase, at=at)
+            book_sale(purchase=purchase, at=purchase.paid_at)
         audit.record(
             act="purchase.paid",
             actor_id=purchase.buyer_id if intent is None else None,
@@ -213,7 +259,7 @@ def mark_purchase_paid(*, purchase_id: UUID, intent: Intent | None, at: datetime
             currency=purchase.currency,
             intent=intent.id if intent else None,
         )
-        _tell_of_payment(purchase, at=at)
+        _tell_of_payment(purchase, at=at, mail=paid_at is None)
     return purchase
 
 
@@ -239,7 +285,7 @@ def _ensure_agreed(purchase: Purchase, intent: Intent) -> None:
         raise PaymentMismatch(f"intent {intent.id} is {given}, agreed was {agreed}")
 
 
-def _tell_of_payment(purchase: Purchase, *, at: datetime) -> None:
+def _tell_of_payment(purchase: Purchase, *, at: datetime, mail: bool) -> None:
     link = {"resource": "purchase", "id": purchase.pk}
     price = "free" if purchase.is_free else amount_text(purchase.amount_minor, purchase.currency)
     notify(
@@ -248,10 +294,12 @@ def _tell_of_payment(purchase: Purchase, *, at: datetime) -> None:
         title=f"Receipt {purchase.number}",
         body=(
             f"“{purchase.tune_title}” by {purchase.seller_name}, {price}.\n"
-            f"Bought for {purchase.vehicle_name} on {at:%Y-%m-%d}. The full receipt and your license are in the app, under purchases."
+            f"Bought for {purchase.vehicle_name or 'your vehicle'} on {purchase.paid_at:%Y-%m-%d}. "
+            "The full receipt and your license are in the app, under purchases."
         ),
         link=link,
         dedupe_key=f"purchase-paid:{purchase.pk}",
+        mail=mail,
         at=at,
     )
     notify(
@@ -261,7 +309,7 @@ def _tell_of_payment(purchase: Purchase, *, at: datetime) -> None:
         body=f"{purchase.number}, {price}. Your share is {amount_text(purchase.net_minor, purchase.currency)}.",
         link=link,
         dedupe_key=f"purchase-sold:{purchase.pk}",
-        mail=not purchase.is_free,
+        mail=mail and not purchase.is_free,
         at=at,
     )
 
@@ -360,7 +408,7 @@ def settle_purchase(*, purchase_id: UUID, at: datetime) -> Purchase:
         except payments.UnknownToProvider:
             log.error("payment_intent_lost_by_provider", purchase=str(purchase_id))
             return purchase
-    return apply_intent(intent=intent, at=at)
+    return follow_intent(intent=intent, at=at)
 
 
 def reconcile_purchases(*, at: datetime, younger_than: timedelta | None = None, limit: int = 500) -> int:

@@ -17,20 +17,22 @@ from datetime import datetime
 from uuid import UUID
 
 import structlog
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, transaction
 from django.utils.module_loading import import_string
 
+from core import audit
 from core.exceptions import ServiceUnavailable
 from core.tasks import enqueue
 from marketplace import payments
 from marketplace.enums import WebhookEventStatus
-from marketplace.exceptions import InvalidSignature, PaymentMismatch
+from marketplace.exceptions import EventNotFound, EventNotParked, InvalidSignature, PaymentMismatch
 from marketplace.models import WebhookEvent
 from marketplace.services.settlement import alarm
 
 log = structlog.get_logger(__name__)
 
 APPLY = "marketplace.tasks.purchasing.apply_payment_event"
+ATTEMPTS = 8  # fewer than the task has: the last failure parks the event, where staff look
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,11 @@ def receive_event(*, payload: bytes, signature: str, at: datetime) -> bool:
         event = payments.read_event(payload, signature)
     except payments.SignatureWrong as wrong:
         raise InvalidSignature from wrong
+    return keep_event(event=event, at=at)
+
+
+def keep_event(*, event: payments.ProviderEvent, at: datetime) -> bool:
+    """Put an event into the inbox with its task, in one transaction; whether it was new. Queues apply_payment_event."""
     with transaction.atomic():
         row, is_new = WebhookEvent.objects.get_or_create(
             provider=payments.PROVIDER,
@@ -97,6 +104,8 @@ def receive_event(*, payload: bytes, signature: str, at: datetime) -> bool:
                 "livemode": event.livemode,
                 "account": event.account,
                 "api_version": event.api_version,
+                "amount_minor": event.amount_minor,
+                "currency": event.currency,
                 "created_at_provider": event.created_at,
                 "received_at": at,
             },
@@ -109,8 +118,8 @@ def receive_event(*, payload: bytes, signature: str, at: datetime) -> bool:
 def apply_event(*, event_id: UUID, at: datetime) -> WebhookEvent:
     """Apply one event of the inbox by its handler. A repeat is a no-op.
 
-    Called by the worker. What can't be applied is PARKED with a note; an alarm goes with what smells of fraud.
-    Raises: ServiceUnavailable.
+    Called by the worker. What can't be applied is PARKED with a note; an alarm goes with what smells of fraud. Raises:
+    ServiceUnavailable, and whatever a handler fails with until it did so `ATTEMPTS` times.
     """
     event = WebhookEvent.objects.get(pk=event_id)
     if event.status != WebhookEventStatus.RECEIVED:
@@ -132,11 +141,52 @@ def apply_event(*, event_id: UUID, at: datetime) -> WebhookEvent:
             status, note = WebhookEventStatus.PARKED, "the provider does not know it"
         except PaymentMismatch as mismatch:
             status, note = WebhookEventStatus.PARKED, str(mismatch)[:200]
-    with transaction.atomic():
-        changed = WebhookEvent.objects.filter(pk=event.pk, status=WebhookEventStatus.RECEIVED).update(
-            status=status, note=note, finished_at=at
-        )
-        if changed and status == WebhookEventStatus.PARKED:
-            alarm(subject_id=event.pk, note=note, at=at)
+        except (ServiceUnavailable, OperationalError, InterfaceError):
+            raise
+        except Exception as poison:
+            failed = event.attempts + 1
+            WebhookEvent.objects.filter(pk=event.pk).update(attempts=failed)
+            if failed < ATTEMPTS:
+                raise
+            log.exception("webhook_event_is_poison", webhook_event=str(event.pk), type=event.type)
+            return _finish(event, WebhookEventStatus.PARKED, f"failed {failed} times: {type(poison).__name__}", at=at)
+    finished = _finish(event, status, note, at=at)
+    if status == WebhookEventStatus.PARKED:
+        alarm(subject_id=event.pk, note=note, at=at)
+    return finished
+
+
+def _finish(event: WebhookEvent, status: WebhookEventStatus, note: str, *, at: datetime) -> WebhookEvent:
+    WebhookEvent.objects.filter(pk=event.pk, status=WebhookEventStatus.RECEIVED).update(status=status, note=note, finished_at=at)
     event.refresh_from_db()
     return event
+
+
+def retry_event(*, event_id: UUID, actor_id: UUID, reason: str, at: datetime) -> None:
+    """Take a parked event up again with all its attempts. Called by staff. Locks the event. Queues apply_payment_event.
+
+    Not idempotent: a second call finds it waiting. Raises: EventNotFound, EventNotParked.
+    """
+    with transaction.atomic():
+        event = WebhookEvent.objects.select_for_update(no_key=True).filter(pk=event_id).first()
+        if event is None:
+            raise EventNotFound
+        if event.status != WebhookEventStatus.PARKED:
+            raise EventNotParked
+        _take_up(event)
+        audit.record(act="webhook_event.retried", actor_id=actor_id, subject_id=event.pk, at=at, reason=reason, type=event.type)
+
+
+def take_up_parked(*, intent_id: str) -> int:
+    """Take up again what was parked for a payment that had no purchase, now that it has one; how many."""
+    with transaction.atomic():
+        parked = list(WebhookEvent.objects.select_for_update(no_key=True).filter(intent_id=intent_id, status=WebhookEventStatus.PARKED))
+        for event in parked:
+            _take_up(event)
+    return len(parked)
+
+
+def _take_up(event: WebhookEvent) -> None:
+    event.status, event.note, event.finished_at, event.attempts = WebhookEventStatus.RECEIVED, "", None, 0
+    event.save(update_fields=["status", "note", "finished_at", "attempts"])
+    enqueue(APPLY, event_id=event.pk)

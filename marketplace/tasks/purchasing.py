@@ -6,7 +6,7 @@ from uuid import UUID
 from core import clock
 from core.schedule import every
 from core.tasks import task
-from marketplace.services import settlement, webhooks
+from marketplace.services import reconciler, settlement, webhooks
 
 
 @task(max_attempts=12)
@@ -22,11 +22,18 @@ def reconcile_recent_purchases() -> None:
     settlement.reconcile_purchases(at=clock.now(), younger_than=timedelta(hours=1))
 
 
-@every(minutes=10, name="reconcile_open_purchases")
+@every(minutes=1, name="watch_provider", offset_seconds=15)
 @task(max_attempts=1)
-def reconcile_open_purchases() -> None:
-    """Look at everything that is open."""
-    settlement.reconcile_purchases(at=clock.now())
+def watch_provider() -> None:
+    """Take from the provider what no webhook brought, and rebuild what a restored database lost."""
+    reconciler.watch_provider(at=clock.now())
+
+
+@every(minutes=10, name="reconcile_open_work")
+@task(max_attempts=1)
+def reconcile_open_work() -> None:
+    """Look at everything that is open: purchases, refunds, disputes, payouts."""
+    reconciler.reconcile_open_work(at=clock.now())
 
 
 @every(minutes=1, name="expire_purchases", offset_seconds=30)

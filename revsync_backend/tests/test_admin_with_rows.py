@@ -24,7 +24,16 @@ from garage.tests.factories import (
     VehicleFactory,
     VehicleModFactory,
 )
-from marketplace.models import AppVersionBlock, CounterFloor, LedgerSet, RevokedKey, StoredFileCheck, WebhookEvent
+from marketplace.models import (
+    AppVersionBlock,
+    CounterFloor,
+    LedgerSet,
+    ProviderDifference,
+    ProviderWatch,
+    RevokedKey,
+    StoredFileCheck,
+    WebhookEvent,
+)
 from marketplace.services import status, stops
 from marketplace.tests.factories import FavoriteFactory, PaymentAttemptFactory
 from marketplace.tests.factories.trust import ride_for
@@ -47,6 +56,10 @@ BREAKS = "core.tasks.tests.sample_tasks.break_down"
 
 @pytest.fixture
 def world():
+    make_rows()
+
+
+def make_rows():
     """At least one row of every table that the admin shows, as real as factories and services make it."""
     at = clock.now()
     rider = UserFactory(mfa=True, display_name=HOSTILE)
@@ -84,6 +97,8 @@ def world():
     RevokedKey.objects.create(keyid="ab" * 32, role="ticket", reason=HOSTILE, revoked_at=at)
     AppVersionBlock.objects.create(app_version="1.2.3", reason=HOSTILE, blocked_at=at)
     StoredFileCheck.objects.get_or_create(storage_key="tunes/ab/cd", defaults={"etag": "e", "modified_at": at, "checked_at": at})
+    ProviderWatch.objects.create(watched_at=at, walked_at=at)
+    ProviderDifference.objects.create(object_id="pi_1", reason="NOBODYS", ours=HOSTILE, found_at=at, seen_at=at)
     WebhookEvent.objects.create(event_id="evt_1", type="payment_intent.succeeded", livemode=False, created_at_provider=at, received_at=at)
 
     AuditSeal.objects.create(number=1, previous_hash=b"p", hash=b"h", sealed_at=at, row_count=1, entries=b"e" * 56)

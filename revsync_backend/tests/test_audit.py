@@ -1,21 +1,28 @@
 """Every sensitive act leaves its row: a walk over the endpoint table and over what staff may do in the admin."""
 
 import re
+import urllib.request
 from datetime import timedelta
 
 import pytest
+from django.conf import settings
 from django.core import mail
 from django.urls import reverse
 
 from core import clock, mfa
 from core.admin_site import admin_urls, site
+from core.ids import new_id
 from core.models import AuditEvent
 from core.tasks import enqueue
 from core.tasks.models import DeadTask
 from core.testing import matrix
 from core.testing.admin import admin_client, decide
 from core.testing.tasks import run_all
+from marketplace import payments
+from marketplace.enums import DifferenceReason
+from marketplace.models import WebhookEvent
 from marketplace.services import flashes, stops
+from marketplace.services.differences import note_difference
 from marketplace.tests.factories import LicenseFactory, TuneFactory, TuneVersionFactory
 from marketplace.tests.factories.trust import released_tune, released_version, ride_for
 from revsync_backend.tests import recipes
@@ -220,6 +227,23 @@ def _hashes(version):
     return {"approved_sha256": list(version.files.values_list("sha256", flat=True))}
 
 
+def _parked_event():
+    at = clock.now()
+    return WebhookEvent.objects.create(
+        event_id="evt_parked", type="x", livemode=False, created_at_provider=at, received_at=at, status="PARKED", finished_at=at
+    )
+
+
+def _payment_of_nobody():
+    """Captured at the provider, and no purchase of ours."""
+    key = new_id().hex
+    intent = payments.create_intent(key=key, amount_minor=500, currency="EUR", description="x", metadata={"purchase": key})
+    with urllib.request.urlopen(f"{settings.STRIPE_API_BASE}/pay/{intent.id}", data=b"outcome=succeed", timeout=10):
+        pass
+    intent = payments.get_intent(intent.id)
+    return note_difference(object_id=intent.id, intent=intent, reason=DifferenceReason.NOBODYS, ours="nothing", at=clock.now())
+
+
 # How each decision is reached: a row in the state that it needs, its act, and the fields that it asks for beside the reason.
 DECISIONS = {
     ("core.DeadTask", "retry"): (_dead_task, "task.retried", {}),
@@ -250,6 +274,9 @@ DECISIONS = {
     ("marketplace.TuneVersion", "floor"): (_second_version, "tune.floor_raised", {"severity": "restore_stock"}),
     ("marketplace.TuneVersion", "propose-unrecall"): (_recalled, "tune_version.unrecall_proposed", {}),
     ("marketplace.TuneVersion", "unrecall"): (_proposed, "tune_version.unrecalled", {}),
+    ("marketplace.WebhookEvent", "retry"): (_parked_event, "webhook_event.retried", {}),
+    ("marketplace.ProviderDifference", "refund"): (_payment_of_nobody, "difference.refunded", {}),
+    ("marketplace.ProviderDifference", "dismiss"): (_payment_of_nobody, "difference.dismissed", {}),
     ("marketplace.Tune", "suspend"): (lambda: TuneFactory(published=True), "tune.suspended", {"cause": "MISLEADING"}),
     ("marketplace.License", "free"): (lambda: LicenseFactory(bound=True), "license.freed", {}),
     ("marketplace.License", "excuse-tickets"): (_with_unreported_tickets, "license.tickets_excused", {}),
@@ -266,7 +293,7 @@ def test_every_decision_of_the_admin_is_walked():
 
 
 @pytest.mark.parametrize(("label", "name"), DECISIONS)
-def test_a_decision_records_who_what_why_and_from_where(label, name):
+def test_a_decision_records_who_what_why_and_from_where(label, name, world):
     make, act, fields = DECISIONS[label, name]
     row, admin = make(), UserFactory(admin=True, mfa=True)
     known = set(AuditEvent.objects.values_list("pk", flat=True))
