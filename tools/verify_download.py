@@ -628,9 +628,19 @@ def _run_vectors(directory: Path) -> int:
         if (verdict.code, verdict.warnings) != expected:
             wrong += 1
             print(f"{name}: {verdict.code} {verdict.warnings} ({verdict.why}) instead of {expected}")
+        elif (verdict.image is None) != (verdict.code != "ok") or not _is_signed_image(verdict):
+            wrong += 1
+            print(f"{name}: {verdict.code}, with another image than the one that was signed")
     total = sum(codes.values())
     print(f"{total - wrong} of {total} vectors as expected: {', '.join(f'{code} {count}' for code, count in sorted(codes.items()))}")
     return 0 if total and not wrong else 1
+
+
+def _is_signed_image(verdict: Verdict) -> bool:
+    if verdict.image is None or verdict.ticket is None:
+        return verdict.image is None and verdict.ticket is None
+    signed = verdict.release["image"]["sha256"] if verdict.release else verdict.ticket["image_sha256"]
+    return hashlib.sha256(verdict.image).hexdigest() == signed
 
 
 def _read(path: Path) -> Json:

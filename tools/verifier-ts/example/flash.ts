@@ -3,7 +3,7 @@
  * Compiled with the tests, so that it stays true.
  */
 
-import { verifyFlash, verifyRestore, type Envelope, type Readout, type Verdict } from "@revsync/verifier";
+import { verifyFlash, verifyRestore, type Envelope, type Readout, type RefusalCode } from "@revsync/verifier";
 
 interface Api {
   status(): Promise<Envelope>;
@@ -12,7 +12,7 @@ interface Api {
 }
 interface Ecu {
   read(): Promise<Readout>;
-  write(image: AsyncIterable<Uint8Array>): Promise<void>;
+  write(image: Uint8Array): Promise<void>;
 }
 interface Store {
   readonly shippedRoot: Envelope;
@@ -36,7 +36,15 @@ export async function laterRoots(api: Api, store: Store): Promise<Envelope[]> {
   }
 }
 
-export async function mayFlash(api: Api, ecu: Ecu, store: Store, grant: Grant, appVersion: string, hasWayBack: boolean): Promise<Verdict> {
+/** Writes what was verified, and nothing when a check says no. */
+export async function flash(
+  api: Api,
+  ecu: Ecu,
+  store: Store,
+  grant: Grant,
+  appVersion: string,
+  hasWayBack: boolean,
+): Promise<"ok" | RefusalCode> {
   store.newestStatus = await api.status().catch(() => store.newestStatus);
   const verdict = await verifyFlash({
     pinnedRoot: store.shippedRoot,
@@ -52,12 +60,16 @@ export async function mayFlash(api: Api, ecu: Ecu, store: Store, grant: Grant, a
     at: now(),
   });
   store.seenStatusVersion = verdict.seenStatusVersion;
-  return verdict;
+  if (verdict.code === "ok") await ecu.write(verdict.image);
+  return verdict.code;
 }
 
 /** Works without a network: everything it needs is on the phone. */
-export async function mayRestore(ecu: Ecu, store: Store, restoreTicket: Envelope, file: Uint8Array): Promise<Verdict> {
-  return verifyRestore({ pinnedRoot: store.shippedRoot, restoreTicket, file, format: "BIN", readout: await ecu.read(), at: now() });
+export async function restore(ecu: Ecu, store: Store, restoreTicket: Envelope, file: Uint8Array): Promise<"ok" | RefusalCode> {
+  const readout = await ecu.read();
+  const verdict = verifyRestore({ pinnedRoot: store.shippedRoot, restoreTicket, file, format: "BIN", readout, at: now() });
+  if (verdict.code === "ok") await ecu.write(verdict.image);
+  return verdict.code;
 }
 
 function now(): string {

@@ -18,9 +18,12 @@ export type RefusalCode =
 
 export type Warning = "expired_root" | "expired_ticket";
 
-/** What came out. `why` is for a log, in English; warnings stop nothing. */
-export type Verdict =
-  | { readonly code: "ok"; readonly warnings: readonly Warning[] }
+/**
+ * What came out. `why` is for a log, in English; warnings stop nothing. With "ok" comes what was verified: write `image` and no other
+ * bytes, and take what you need from `documents`, instead of decoding file or envelopes a second time.
+ */
+export type Verdict<Documents> =
+  | { readonly code: "ok"; readonly image: Uint8Array; readonly documents: Documents; readonly warnings: readonly Warning[] }
   | { readonly code: RefusalCode; readonly why: string; readonly warnings: readonly Warning[] };
 
 /** The answer is no. Never leaves this package: the two functions that are public return a verdict. */

@@ -6,7 +6,7 @@ import { concat, toHex } from "./bytes.js";
 import { openEnvelope, type Envelope } from "./envelope.js";
 import { Malformed, Refused, refusing, type Verdict } from "./errors.js";
 import { decodeImage } from "./image.js";
-import { integer, list, moment, object, orNull, parseMoment, text, texts } from "./json.js";
+import { integer, list, moment, object, orNull, parseMoment, text, texts, type JsonObject } from "./json.js";
 import { walkRoots, type Root } from "./root.js";
 import { checkIdentity, readIdentity, type Identity, type Readout } from "./vehicle.js";
 
@@ -35,8 +35,14 @@ export interface FlashQuestion {
   readonly at: string;
 }
 
+/** The payloads of release and ticket, for the report and what is shown. */
+export interface FlashDocuments {
+  readonly release: JsonObject;
+  readonly ticket: JsonObject;
+}
+
 /** `seenStatusVersion` is the highest one that is known now, whatever the answer: keep it for the next question. */
-export type FlashVerdict = Verdict & { readonly seenStatusVersion: number };
+export type FlashVerdict = Verdict<FlashDocuments> & { readonly seenStatusVersion: number };
 
 /** Whether the file may be written to the ECU. Never throws for what is in the documents or the file. */
 export async function verifyFlash(question: FlashQuestion): Promise<FlashVerdict> {
@@ -54,11 +60,12 @@ export async function verifyFlash(question: FlashQuestion): Promise<FlashVerdict
     checkStops(release, status);
     const ticket = readTicket(question.ticket, root, status);
     checkTicket(ticket, release, status, question.deviceKey ?? null, now);
-    await checkFile(question.file, release);
+    const image = await checkFile(question.file, release);
     checkEcu(question.readout, release, ticket);
     checkIdentity(question.readout, ticket.identity, true);
     if (!question.hasWayBack) throw new Refused("stock_backup_required", "save the stock image first, or accept that there is none");
-    return { code: "ok", warnings: [], seenStatusVersion };
+    const documents = { release: release.payload, ticket: ticket.payload };
+    return { code: "ok", image, documents, warnings: [], seenStatusVersion };
   } catch (refusal) {
     if (refusal instanceof Refused) return { code: refusal.code, why: refusal.why, warnings: [], seenStatusVersion };
     throw refusal;
@@ -121,6 +128,7 @@ interface Fitment {
 }
 
 interface Release {
+  readonly payload: JsonObject;
   readonly body: Uint8Array;
   readonly role: "release" | "test_release";
   readonly channel: string;
@@ -150,6 +158,7 @@ function readRelease(envelope: Envelope, root: Root, status: Status): Release {
     const counter = orNull(payload, "release_counter", integer);
     if (role === "release" && counter === null) throw new Malformed("the counter is missing");
     return {
+      payload,
       body,
       role,
       channel: text(payload, "channel"),
@@ -182,6 +191,7 @@ function checkStops(release: Release, status: Status): void {
 }
 
 interface Ticket {
+  readonly payload: JsonObject;
   readonly expiresAt: number;
   readonly channel: string;
   readonly deviceKey: string | null;
@@ -198,6 +208,7 @@ function readTicket(envelope: Envelope, root: Root, status: Status): Ticket {
     const { payload } = openEnvelope(envelope, "flash-ticket", root, "ticket", status.revokedKeyids);
     const ecu = object(payload, "ecu");
     return {
+      payload,
       expiresAt: moment(payload, "expires_at"),
       channel: text(payload, "channel"),
       deviceKey: orNull(payload, "device_key", text),
@@ -231,7 +242,7 @@ function checkTicket(ticket: Ticket, release: Release, status: Status, deviceKey
   }
 }
 
-async function checkFile(chunks: FlashQuestion["file"], release: Release): Promise<void> {
+async function checkFile(chunks: FlashQuestion["file"], release: Release): Promise<Uint8Array> {
   const { sizeBytes, sha256: expected, format } = release.file;
   const hash = sha256.create();
   const parts: Uint8Array[] = [];
@@ -248,6 +259,7 @@ async function checkFile(chunks: FlashQuestion["file"], release: Release): Promi
   if (image.base !== signed.base || image.bytes.length !== signed.sizeBytes || toHex(sha256(image.bytes)) !== signed.sha256) {
     throw new Refused("tampered", "the image in the file is not the one that was signed");
   }
+  return image.bytes;
 }
 
 function checkEcu(readout: Readout, release: Release, ticket: Ticket): void {

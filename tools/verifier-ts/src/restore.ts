@@ -6,7 +6,7 @@ import { toHex } from "./bytes.js";
 import { openEnvelope, type Envelope } from "./envelope.js";
 import { Refused, refusing, type Verdict, type Warning } from "./errors.js";
 import { decodeImage, type Format } from "./image.js";
-import { integer, moment, object, parseMoment, text } from "./json.js";
+import { integer, moment, object, parseMoment, text, type JsonObject } from "./json.js";
 import { walkRoots } from "./root.js";
 import { checkIdentity, readIdentity, type Readout } from "./vehicle.js";
 
@@ -22,8 +22,13 @@ export interface RestoreQuestion {
   readonly at: string;
 }
 
+/** The payload of the restore ticket. */
+export interface RestoreDocuments {
+  readonly restoreTicket: JsonObject;
+}
+
 /** Whether the stock image may be written back. Never throws for what is in the documents or the file. */
-export function verifyRestore(question: RestoreQuestion): Verdict {
+export function verifyRestore(question: RestoreQuestion): Verdict<RestoreDocuments> {
   const now = parseMoment(question.at);
   const warnings: Warning[] = [];
   try {
@@ -32,6 +37,7 @@ export function verifyRestore(question: RestoreQuestion): Verdict {
     const ticket = refusing("bad_signature", "restore ticket", () => {
       const { payload } = openEnvelope(question.restoreTicket, "restore-ticket", root, "restore");
       return {
+        payload,
         expiresAt: moment(payload, "expires_at"),
         hardwareNumber: text(payload, "hardware_number"),
         imageSha256: text(payload, "image_sha256"),
@@ -50,7 +56,7 @@ export function verifyRestore(question: RestoreQuestion): Verdict {
     if (size !== null && size !== ticket.imageSizeBytes) throw new Refused("wrong_ecu", "the image is not as large as the ECU's");
     // What is in the ECU now is no stock image: an identity by it can't be compared, and must not stop the way back.
     checkIdentity({ ...readout, stock_image_sha256: null }, ticket.identity, false);
-    return { code: "ok", warnings };
+    return { code: "ok", image: bytes, documents: { restoreTicket: ticket.payload }, warnings };
   } catch (refusal) {
     if (refusal instanceof Refused) return { code: refusal.code, why: refusal.why, warnings };
     throw refusal;

@@ -1,6 +1,7 @@
 // Every vector of docs/vectors, and what must hold whatever the vector.
 
 import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -41,6 +42,19 @@ for (const [name, vector] of vectors) {
     assert.deepEqual({ code, warnings }, vector.expected, `${vector.why} (${why})`);
   });
 }
+
+test("a good verdict brings the image and the documents that were verified, any other nothing", async () => {
+  for (const [name, vector] of vectors) {
+    const { code, image, documents } = await judge(vector);
+    if (code !== "ok") {
+      assert.ok(image === undefined && documents === undefined, name);
+      continue;
+    }
+    const signed = vector.check === "restore" ? documents.restoreTicket.image_sha256 : documents.release.image.sha256;
+    assert.equal(createHash("sha256").update(image).digest("hex"), signed, name);
+    if (vector.check !== "restore") assert.equal(documents.ticket.file_sha256, documents.release.file.sha256, name);
+  }
+});
 
 test("there are vectors at all", () => assert.ok(vectors.length >= 100));
 
