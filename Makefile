@@ -6,7 +6,7 @@ REVSYNC_DATA_DIR ?= .data
 export PORT REVSYNC_DATA_DIR REVSYNC_PUBLIC_HOST
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-long demo demo-tuner vectors verifiers faults bench lint types layers openapi examples openapi-check schemathesis schemathesis-long client-ts virtual-bench debian-check migrations-check compose-env requirements doctor logs clean
+.PHONY: help install install-dev run test test-long demo demo-tuner vectors verifiers faults bench lint types layers openapi examples openapi-check schemathesis schemathesis-long client-ts virtual-bench debian-check migrations-check admin-hostile compose-env requirements doctor logs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ bench: install-dev ## Measure the hot endpoints against the raw floor; writes be
 
 bench-enumeration: install-dev ## Measure whether any answer tells who has an account; writes benchmarks/enumeration.*
 	@$(BIN)/python -m benchmarks.enumeration
+
+admin-hostile: install-dev ## Open every list of the admin full of hostile text in a real browser (wants Chromium)
+	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || { echo 'install Chromium first'; exit 1; }
+	@$(BIN)/python -m pytest -q -s --show-capture=no revsync_backend/tests/test_admin_in_a_browser.py
 
 compose-env: install ## Write .env with fresh secrets for docker compose (once)
 	@$(BIN)/python tools/make_compose_env.py

@@ -35,7 +35,7 @@ from marketplace.models import (
     WebhookEvent,
 )
 from marketplace.services import status, stops
-from marketplace.tests.factories import FavoriteFactory, PaymentAttemptFactory
+from marketplace.tests.factories import CaseMessageFactory, DisputeFactory, FavoriteFactory, PaymentAttemptFactory, RefundFactory
 from marketplace.tests.factories.trust import ride_for
 from tuners import services as tuner_services
 from tuners.tests.factories import (
@@ -100,6 +100,13 @@ def make_rows():
     ProviderWatch.objects.create(watched_at=at, walked_at=at)
     ProviderDifference.objects.create(object_id="pi_1", reason="NOBODYS", ours=HOSTILE, found_at=at, seen_at=at)
     WebhookEvent.objects.create(event_id="evt_1", type="payment_intent.succeeded", livemode=False, created_at_provider=at, received_at=at)
+
+    message = CaseMessageFactory(text=HOSTILE)
+    CaseAttachment.objects.create(
+        message=message, upload_id=new_id(), storage_key="uploads/ab/cd", name=HOSTILE, content_type="image/png", size_bytes=1, sha256="ab" * 32
+    )
+    RefundFactory()
+    DisputeFactory(reason=HOSTILE, evidence={"messages": [{"text": HOSTILE}]}, evidence_text=HOSTILE)
 
     AuditSeal.objects.create(number=1, previous_hash=b"p", hash=b"h", sealed_at=at, row_count=1, entries=b"e" * 56)
     AuditHeadCopy.objects.create(last_number=1, first_number=1, hash=b"h", key="audit/1", copied_at=at)
