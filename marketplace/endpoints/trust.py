@@ -1,5 +1,5 @@
 from core.endpoints import Endpoint
-from core.permissions import Authenticated, AuthenticatedEvenIfBlocked, Public
+from core.permissions import ActiveTuner, Authenticated, AuthenticatedEvenIfBlocked, Public
 from marketplace.serializers import trust as shapes
 from marketplace.views import trust as views
 
@@ -24,6 +24,15 @@ ENDPOINTS: list[Endpoint] = [
         "POST", "marketplace/downloads/<uuid:download>/link/", views.DownloadLinkView, "renew_download_link", "Get a fresh link",
         access=Authenticated, scope="buyer", response=shapes.GrantOutput, problems=AGAIN, limit="grants_account",
         audit="download.link_renewed",
+    ),
+    Endpoint(
+        "POST", "marketplace/versions/<uuid:version>/test-tickets/", views.TestTicketView, "create_test_ticket", "Get a test ticket",
+        access=ActiveTuner, scope="tuner_of", request=shapes.TestTicketInput, response=shapes.TestTicketOutput, status=201,
+        problems=(
+            "invalid_transition", "tune_suspended", "publish_blocked", "fitment_mismatch", "ticket_blocked", "integrity_error",
+            "grant_refused",
+        ),
+        limit="grants_account", idempotency="honoured", audit="test_ticket.issued",
     ),
     Endpoint(
         "GET", "marketplace/flashes/", views.FlashListView, "list_flashes", "List my flash reports",

@@ -118,7 +118,7 @@ ENDPOINTS: list[Endpoint] = [
     ),
     Endpoint(
         "DELETE", VERSION, version_views.VersionDetailView, "delete_tune_version", "Delete an unpublished version",
-        access=ActiveTuner, scope="tuner_of", status=204, problems=("version_was_published", "version_not_editable"),
+        access=ActiveTuner, scope="tuner_of", status=204, problems=("version_was_published", "version_was_tested", "version_not_editable"),
         audit="tune_version.deleted",
     ),
     Endpoint(

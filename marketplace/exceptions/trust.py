@@ -12,6 +12,7 @@ __all__ = [
     "StatusDiverged",
     "StopNotFound",
     "StopNotOpen",
+    "TicketBlocked",
     "TicketNotFound",
     "VehicleMismatch",
     "VersionOnHold",
@@ -29,6 +30,12 @@ class TicketNotFound(NotFound):
     """Missing, or somebody else's."""
 
     message = "There is no such flash ticket."
+
+
+class TicketBlocked(DomainError):
+    """The member `ticket_blockers` lists what stands between, as on a grant."""
+
+    message = "A flash of this vehicle would not be safe yet; `ticket_blockers` lists what has to happen first."
 
 
 class StopNotFound(NotFound):

@@ -17,6 +17,7 @@ __all__ = [
     "VersionNotFound",
     "VersionNumberTaken",
     "VersionWasPublished",
+    "VersionWasTested",
 ]
 
 
@@ -71,6 +72,10 @@ class VersionNotEditable(DomainError):
 
 class VersionWasPublished(DomainError):
     message = "A published version is never deleted. Withdraw it, or archive the tune."
+
+
+class VersionWasTested(DomainError):
+    message = "A version with test tickets stays: they prove what was written to a vehicle. Make a new version with another number."
 
 
 class VersionFilesRequired(DomainError):

@@ -19,6 +19,7 @@ MAX_UNPUBLISHED_VERSIONS = 20
 PROHIBITED_TAGS = frozenset({VersionTag.CATALYST_DELETE, VersionTag.EGR_DELETE, VersionTag.DPF_DELETE, VersionTag.SCR_DELETE})
 
 EDITABLE = frozenset({VersionStatus.VALIDATED, VersionStatus.CHANGES_REQUESTED})
+TESTABLE = frozenset({VersionStatus.VALIDATED, VersionStatus.IN_REVIEW, VersionStatus.CHANGES_REQUESTED})
 PUBLIC_STATUSES = (VersionStatus.PUBLISHED, VersionStatus.ON_HOLD, VersionStatus.RECALLED, VersionStatus.WITHDRAWN)
 
 # Every move of a version. INVALID and REJECTED are ends: bytes never change, so what is better is a new version.
@@ -48,6 +49,12 @@ def ensure_editable(version: TuneVersion) -> None:
     """Raises: VersionNotEditable with the member `state`."""
     if version.status not in EDITABLE:
         raise VersionNotEditable(state=version.status)
+
+
+def ensure_testable(version: TuneVersion) -> None:
+    """Its bytes were inspected, and nobody has decided on them for good. Raises: VersionIllegalMove with the member `state`."""
+    if version.status not in TESTABLE:
+        raise VersionIllegalMove(state=version.status)
 
 
 def ensure_not_suspended(tune: Tune) -> None:

@@ -18,5 +18,6 @@ PROBLEMS: list[ProblemType] = [
     ),
     ProblemType("app_version_blocked", 409, "Update the app", "`minimum_app_version` is what may flash."),
     ProblemType("grant_refused", 409, "Try again", "Purchase or version changed several times during the request."),
+    ProblemType("ticket_blocked", 409, "A flash would not be safe yet", "`ticket_blockers` lists what has to happen first, as on a grant."),
     ProblemType("second_person_required", 409, "Another admin has to confirm", "`possible_at` says when a single admin may."),
 ]

@@ -8,6 +8,7 @@ PROBLEMS: list[ProblemType] = [
     ProblemType("too_many_unpublished_versions", 409, "Too many unpublished versions"),
     ProblemType("version_not_editable", 409, "The version can't be changed now", "`status` says why."),
     ProblemType("version_was_published", 409, "A published version stays"),
+    ProblemType("version_was_tested", 409, "A version with test tickets stays"),
     ProblemType("version_files_required", 409, "The version has no inspected file"),
     ProblemType("own_version", 403, "It is your own work"),
     ProblemType("hashes_differ", 409, "Other files were approved"),

@@ -24,6 +24,13 @@ class DownloadInput(Input):
     )
 
 
+class TestTicketInput(Input):
+    vehicle = serializers.UUIDField(help_text="One of your own vehicles: the one to flash.")
+    device_key = serializers.RegexField(
+        r"\A[A-Za-z0-9_-]{16,64}\Z", required=False, default="", help_text="Thumbprint of a key of this phone: the ticket then names it."
+    )
+
+
 class EcuStateInput(Input):
     hardware_number = CleanCharField(max_length=64)
     calibration_id = CleanCharField(max_length=64)
@@ -83,6 +90,10 @@ class GrantOutput(Output):
     release = EnvelopeOutput()
     ticket = EnvelopeOutput(allow_null=True, help_text="Null until a flash would be safe: see `ticket_blockers`.")
     ticket_blockers = serializers.ListField(child=serializers.CharField())
+
+
+class TestTicketOutput(GrantOutput):
+    """A tuner's own file with its test release and ticket. `id` is the ticket's."""
 
 
 class DownloadOutput(Output):

@@ -34,7 +34,7 @@ from marketplace.exceptions import (
     VersionRecalled,
 )
 from marketplace.fitment import MISMATCH
-from marketplace.models import Download
+from marketplace.models import Download, TuneFile
 from marketplace.policies import trust as policies
 from marketplace.selectors import grants as reads
 from marketplace.selectors.purchasing import identity_hashes_of
@@ -293,7 +293,8 @@ def _blockers(seen: reads.GrantFacts, choice: reads.Choice, *, identity: Identit
     ecu = seen.vehicle.ecu
     is_reserved = seen.license_state == LicenseState.RESERVED and (seen.license_reserved_until or at) > at
     unknown_codes = choice.verdict.unknown_codes
-    if ecu is not None and not _is_known_to_release(ecu.calibration_id, choice):
+    assert choice.release is not None
+    if ecu is not None and not is_known_to_release(ecu.calibration_id, choice.release):
         unknown_codes = [*unknown_codes, "reflash_stock_first"]
     return policies.ticket_blockers(
         has_readout=ecu is not None and ecu.image_size_bytes is not None,
@@ -307,13 +308,12 @@ def _blockers(seen: reads.GrantFacts, choice: reads.Choice, *, identity: Identit
     )
 
 
-def _is_known_to_release(calibration_id: str, choice: reads.Choice) -> bool:
+def is_known_to_release(calibration_id: str, release: dict[str, Any]) -> bool:
     """Whether a phone, which has nothing but the signed release to go by, lets this file be written over this calibration.
 
     A release knows the versions before it, not those after: who goes back to an older one flashes the stock file first.
     """
-    assert choice.release is not None
-    payload = signing.payload_of(choice.release)
+    payload = signing.payload_of(release)
     return calibration_id in payload.get("replaces_calibration_ids", ()) or any(
         calibration_id in row["calibration_ids"] for row in payload["fitments"]
     )
@@ -470,22 +470,29 @@ def _note_refusal(
 
 def _grant(download_id: UUID, choice: reads.Choice, *, ticket: dict[str, Any] | None, blockers: Iterable[str], at: datetime) -> Grant:
     assert choice.release is not None
-    payload = signing.payload_of(choice.release)
+    return grant_of_file(download_id, choice.file, release=choice.release, ticket=ticket, blockers=blockers, at=at)
+
+
+def grant_of_file(
+    pk: UUID, file: TuneFile, *, release: dict[str, Any], ticket: dict[str, Any] | None, blockers: Iterable[str], at: datetime
+) -> Grant:
+    """A file as it is handed out: with a link that is good for a minute, and what its release says that it fits."""
+    payload = signing.payload_of(release)
     return Grant(
-        pk=download_id,
-        version_id=choice.version_id,
+        pk=pk,
+        version_id=file.version_id,
         file={
-            "id": str(choice.file.pk),
-            "name": choice.file.name,
-            "format": choice.file.format,
-            "size_bytes": choice.file.size_bytes,
-            "sha256": choice.file.sha256,
+            "id": str(file.pk),
+            "name": file.name,
+            "format": file.format,
+            "size_bytes": file.size_bytes,
+            "sha256": file.sha256,
             "calibration_id_after": payload["calibration_id_after"],
             "fitments": payload["fitments"],
         },
-        url=storage.presign_get(choice.file.storage_key, expires_seconds=LINK_SECONDS, filename=choice.file.name),
+        url=storage.presign_get(file.storage_key, expires_seconds=LINK_SECONDS, filename=file.name),
         url_expires_at=at + timedelta(seconds=LINK_SECONDS),
-        release=choice.release,
+        release=release,
         ticket=ticket,
         ticket_blockers=list(blockers),
     )

@@ -9,7 +9,7 @@ from django.db import transaction
 from core import audit, storage
 from core.models import Upload
 from core.tasks import enqueue
-from marketplace.enums import LicenseState, TuneStatus, VersionStatus
+from marketplace.enums import TuneStatus, VersionStatus
 from marketplace.exceptions import (
     OwnVersion,
     PublishBlocked,
@@ -19,8 +19,9 @@ from marketplace.exceptions import (
     VersionIllegalMove,
     VersionNotFound,
 )
-from marketplace.models import License, TuneVersion
+from marketplace.models import TuneVersion
 from marketplace.policies import tunes as policies
+from marketplace.selectors.owners import list_changes_for_owners
 from marketplace.services.releases import prepare_release_documents, store_release_documents
 from marketplace.services.versions import lock_version
 from tuners.selectors import publish_blockers
@@ -106,26 +107,27 @@ def reject_tune_version(*, version_id: UUID, reviewer: User, reason_code: str, n
 
 
 def tell_owners(*, version_id: UUID, at: datetime) -> int:
-    """Tell everybody with a license for the tune that a newer version is out; each at most once. Returns how many.
+    """Tell everybody with a license for the tune that a newer version is out, with what changed since the version that they
+    flashed; each at most once. Returns how many.
 
-    Called by the worker; idempotent.
+    Called by the worker; idempotent. One statement finds who, since when and what.
     """
     version = TuneVersion.objects.filter(pk=version_id).select_related("tune").first()
     if version is None or version.status != VersionStatus.PUBLISHED:
         return 0
-    licenses = License.objects.filter(tune_id=version.tune_id).exclude(state=LicenseState.REVOKED)
-    holders = licenses.values_list("holder_id", flat=True).distinct()
-    for holder_id in holders:
+    owners = list_changes_for_owners(version)
+    for owner in owners:
+        since = f"You flashed {owner.flashed}. Since then:" if owner.flashed else ""
         notify(
-            user_id=holder_id,
+            user_id=owner.user_id,
             type=NoticeType.NEW_VERSION,
             title=f"Version {version.version} is out",
-            body=f"“{version.tune.title}” has a new version {version.version}.\n\n{version.changelog}"[:4000],
+            body="\n\n".join(filter(None, (f"“{version.tune.title}” has a new version.", since, owner.changes)))[:4000],
             link={"resource": "tune_version", "id": version.pk},
-            dedupe_key=f"new-version:{version.pk}:{holder_id}",
+            dedupe_key=f"new-version:{version.pk}:{owner.user_id}",
             at=at,
         )
-    return len(holders)
+    return len(owners)
 
 
 def _find(version_id: UUID) -> TuneVersion:

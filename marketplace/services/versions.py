@@ -6,6 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import ProtectedError
 
 from core import audit
 from core.exceptions import FieldError, InvalidInput, StaleRevision
@@ -23,6 +24,7 @@ from marketplace.exceptions import (
     VersionNotFound,
     VersionNumberTaken,
     VersionWasPublished,
+    VersionWasTested,
 )
 from marketplace.fitment import part_key
 from marketplace.models import Fitment, Tune, TuneFile, TuneVersion
@@ -49,7 +51,7 @@ def create_version(
     with transaction.atomic():
         tune = lock_own_tune(author, tune_id)
         policies.ensure_not_suspended(tune)
-        if tune.versions.filter(published_at=None).count() >= policies.MAX_UNPUBLISHED_VERSIONS:
+        if tune.versions.filter(published_at=None, tickets=None).count() >= policies.MAX_UNPUBLISHED_VERSIONS:
             raise TooManyUnpublishedVersions
         version = TuneVersion(tune=tune, created_at=at, updated_at=at, **facts)
         _ensure_certified(version)
@@ -94,7 +96,8 @@ def update_version(
 def delete_version(*, author: User, version_id: UUID, at: datetime) -> None:
     """Delete an own version that was never published and is not in review; its number is free again.
 
-    Called by its tuner. Locks tune and version. Raises: VersionNotFound, VersionWasPublished, VersionNotEditable (in review).
+    Called by its tuner. Locks tune and version. Raises: VersionNotFound, VersionWasPublished, VersionNotEditable (in review),
+    VersionWasTested.
     """
     with transaction.atomic():
         version = lock_own_version(author, version_id)
@@ -102,7 +105,10 @@ def delete_version(*, author: User, version_id: UUID, at: datetime) -> None:
             raise VersionWasPublished
         if version.status == VersionStatus.IN_REVIEW:
             raise VersionNotEditable(state=version.status)
-        version.delete()
+        try:
+            version.delete()
+        except ProtectedError as exc:
+            raise VersionWasTested from exc
         audit.record(
             act="tune_version.deleted", actor_id=author.pk, subject_id=version_id, at=at, tune_id=version.tune_id, version=version.version
         )

@@ -8,7 +8,7 @@ from marketplace.models import Download, Flash
 from marketplace.selectors import grants as grant_reads
 from marketplace.selectors import trust as reads
 from marketplace.serializers.trust import RecallOutput
-from marketplace.services import flashes, grants, status, stops
+from marketplace.services import flashes, grants, status, stops, tuner_tickets
 
 NEWEST_DOWNLOAD = Ordering("newest", Key("id", desc=True))
 NEWEST_FLASH = Ordering("newest", Key("received_at", desc=True), Key("id", desc=True))
@@ -94,6 +94,30 @@ def _renew(view: ApiView, download_id) -> grants.Grant:
     return grants.renew_link(
         buyer=view.request.user, download_id=download_id, app_version=session.app_version, session_id=session.pk, at=view.at
     )
+
+
+class TestTicketView(ApiView):
+    def post(self, request, version):
+        """A ticket for your own vehicle and your own version, before it is published: the same shape as a download's.
+
+        The version was inspected and is not decided yet. Release and ticket are of the channel `test`, which a phone takes
+        for this vehicle only. What keeps a rider from a ticket keeps you from one too (`ticket_blocked`). Report the flash
+        as any other: it counts for nobody's statistics, and reviewers see it.
+        """
+        body = self.body()
+        return self.create_once(
+            lambda claim: tuner_tickets.issue_test_ticket(
+                author=request.user,
+                version_id=version,
+                vehicle_id=body["vehicle"],
+                device_key=body["device_key"],
+                claim=claim,
+                at=self.at,
+            ),
+            render=grant_shape,
+            find=lambda ticket_id: tuner_tickets.find_test_ticket(author=request.user, ticket_id=ticket_id, at=self.at),
+            atomic=False,
+        )
 
 
 class FlashListView(ApiView):

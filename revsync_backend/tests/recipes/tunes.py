@@ -138,6 +138,11 @@ def _(kit, world):
     return Call(path={"version": _version(kit, validated=True).pk})
 
 
+@recipe("create_test_ticket")
+def _(kit, world):
+    return Call(path={"version": _version(kit, validated=True, stored=True).pk}, body={"vehicle": kit.vehicle.pk}, refs=("/vehicle",))
+
+
 @recipe("cancel_version_review")
 def _(kit, world):
     return Call(path={"version": _version(kit, in_review=True).pk})
