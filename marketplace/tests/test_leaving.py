@@ -24,9 +24,18 @@ from core.testing.tasks import run_all
 from core.uploads.tests.factories import stored_upload
 from garage.tests.factories import NoReadBackConsentFactory, StockFileFactory, VehicleFactory
 from marketplace.enums import FlashOutcome
-from marketplace.models import Purchase, Tune
+from marketplace.models import Dispute, Purchase, Tune
 from marketplace.services import stops
-from marketplace.tests.factories import FavoriteFactory, PaymentAttemptFactory, Ride, TuneFactory, TuneVersionFactory, released_tune
+from marketplace.services.disputes import assemble_evidence
+from marketplace.tests.factories import (
+    DisputeFactory,
+    FavoriteFactory,
+    PaymentAttemptFactory,
+    Ride,
+    TuneFactory,
+    TuneVersionFactory,
+    released_tune,
+)
 from tuners.models import TunerProfile
 from tuners.tests.factories import (
     SuspensionAppealFactory,
@@ -64,11 +73,13 @@ PERSON = {
     "appeal": "Quandtberg hat nichts falsch gemacht",
     "reply": "Danke, Ihre Quandtbergs",
     "report": "Der Bericht von Quandtberg",
+    "message": "Quandtbergs Leerlauf ist unruhig",
     "earlier word": "Zuerst schrieb Quandtberg dies",
     "website": "https://quandtberg-motortechnik.example",
     "tune that nobody bought": "Quandtberg Stufe Neun",
 }
 PICTURE, DOCUMENT, STOCK = b"quandtberg-picture-bytes", b"quandtberg-document-bytes", b"quandtberg-stock-image-bytes"
+CASE_FILE = b"quandtberg-case-bytes"
 
 
 class Everything:
@@ -146,6 +157,18 @@ class Everything:
         self.ok(self.client.put(f"tuners/{tune.tuner_id}/follow/"))
         FavoriteFactory(user=self.user)
         self.purchase, self.review_id, self.followed = purchase, review["id"], tune.tuner_id
+
+    def argue(self) -> None:
+        """A case with a file, a refund that was declined, and a dispute that was decided."""
+        file = stored_upload(content=CASE_FILE, owner_id=self.user.pk, purpose="CASE_FILE", ready=True, name=PERSON["file name"])
+        body = {"purchase": str(self.purchase.pk), "kind": "OTHER", "text": PERSON["message"], "attachments": [str(file.pk)]}
+        self.ok(self.client.post("marketplace/cases/", body))
+        refund = {"reason": PERSON["message"]}
+        self.ok(self.client.post(f"marketplace/purchases/{self.purchase.pk}/refunds/", refund, HTTP_IDEMPOTENCY_KEY="refund-1"))
+        dispute = DisputeFactory(purchase=self.purchase, status="INQUIRY", applied_at=None)
+        assemble_evidence(dispute_id=dispute.pk, at=clock.now())
+        Dispute.objects.filter(pk=dispute.pk).update(status="CLOSED", ended_at=clock.now())
+        assert PERSON["message"] in Dispute.objects.get().evidence_text
 
     def be_a_tuner(self) -> None:
         document = stored_upload(content=DOCUMENT, owner_id=self.user.pk, ready=True, used=True, name=PERSON["file name"])
@@ -231,7 +254,7 @@ def find(places: Iterator[tuple[str, bytes]]) -> dict[str, set[str]]:
     """What of the person is found, and where."""
     found: dict[str, set[str]] = {}
     needles = {what: value.encode().lower() for what, value in PERSON.items()}
-    needles |= {"picture": PICTURE, "document": DOCUMENT, "stock image": STOCK}
+    needles |= {"picture": PICTURE, "document": DOCUMENT, "stock image": STOCK, "case file": CASE_FILE}
     escaped = {what: json.dumps(value)[1:-1].encode().lower() for what, value in PERSON.items()}
     for place, data in places:
         lowered = data.lower()
@@ -266,6 +289,7 @@ def test_nothing_of_a_deleted_person_is_left_anywhere(kept_mails):
         person.change_the_account()
         person.keep_a_garage()
         person.buy_and_flash()
+        person.argue()
         person.be_a_tuner()
         person.leave_traces_elsewhere()
         before = find(everything_in_the_database()) | find(everything_in_storage())

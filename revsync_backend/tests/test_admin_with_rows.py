@@ -26,6 +26,7 @@ from garage.tests.factories import (
 )
 from marketplace.models import (
     AppVersionBlock,
+    CaseAttachment,
     CounterFloor,
     LedgerSet,
     ProviderDifference,
@@ -103,7 +104,7 @@ def make_rows():
 
     message = CaseMessageFactory(text=HOSTILE)
     CaseAttachment.objects.create(
-        message=message, upload_id=new_id(), storage_key="uploads/ab/cd", name=HOSTILE, content_type="image/png", size_bytes=1, sha256="ab" * 32
+        message=message, upload_id=new_id(), storage_key="uploads/a", name=HOSTILE, content_type="image/png", size_bytes=1, sha256="a" * 64
     )
     RefundFactory()
     DisputeFactory(reason=HOSTILE, evidence={"messages": [{"text": HOSTILE}]}, evidence_text=HOSTILE)
