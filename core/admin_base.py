@@ -53,6 +53,7 @@ class Decision:
     fields: Mapping[str, forms.Field] | Callable[[Any], Mapping[str, forms.Field]] = field(default_factory=dict)
     danger: bool = False
     done: str = "Done."
+    tells: Callable[[Any], str] | None = None  # what the service answered that staff must read now, after `done`
     reason_label: str = "Reason"
     reason_help: str = "Kept in the audit log."
 
@@ -244,12 +245,12 @@ class ReadOnlyAdmin(ModelAdmin):
         if request.method == "POST" and form.is_valid():
             given = dict(form.cleaned_data)
             try:
-                decision.act(row, actor=request.user, reason=given.pop("reason"), at=clock.now(), **given)
+                result = decision.act(row, actor=request.user, reason=given.pop("reason"), at=clock.now(), **given)
             except DomainError as refusal:
                 details = "; ".join(error.detail for error in refusal.errors)
                 messages.error(request, f"{refusal.detail} {details}".strip())
             else:
-                messages.success(request, decision.done)
+                messages.success(request, f"{decision.done} {decision.tells(result) if decision.tells else ''}".strip())
                 return HttpResponseRedirect(row_url(row) if self.get_queryset(request).filter(pk=row.pk).exists() else self._list_url())
         context = {
             **self.admin_site.each_context(request),

@@ -6,10 +6,10 @@ from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
 
-from core.admin_base import Panel, ReadOnlyAdmin, link_to, mark, short_hash, size
+from core.admin_base import Decision, Panel, ReadOnlyAdmin, link_to, mark, short_hash, size
 from core.admin_site import site
 from core.crypto import keyed_hash
-from garage import vin
+from garage import services, vin
 from garage.enums import TransferState
 from garage.models import (
     EcuReadout,
@@ -24,6 +24,7 @@ from garage.models import (
     VehicleModel,
     VehicleTransfer,
 )
+from garage.services.rescue import url_of as rescue_url_of
 
 TRANSFER_KINDS = {TransferState.OFFERED: "warn", TransferState.ACCEPTED: "good"}
 
@@ -40,6 +41,18 @@ class VehicleAdmin(ReadOnlyAdmin):
     computed = ("masked_vin", "masked_frame_number")
     linked = {"installed_tune_id": "marketplace.Tune", "installed_tune_version_id": "marketplace.TuneVersion"}
     concealed = ("nickname",)
+    decisions = (
+        Decision(
+            name="rescue",
+            label="Make a rescue code",
+            explanation="For somebody who can't sign in and stands beside a dead bike: whoever has the code gets the stock image of "
+            "this vehicle and its restore ticket, ten times at most. Make sure whom you talk to. The owner is told.",
+            act=lambda row, *, actor, reason, at: services.issue_rescue_link(actor=actor, vehicle_id=row.pk, reason=reason, at=at),
+            applies=lambda row: row.deleted_at is None and row.stock_files.exists(),
+            done="Read this to them now, it can't be shown again:",
+            tells=lambda made: rescue_url_of(made[1]),
+        ),
+    )
 
     @admin.display(description="VIN")
     def masked_vin(self, vehicle: Vehicle) -> str:

@@ -2,8 +2,11 @@
 
 from datetime import datetime, timedelta
 
+from core.exceptions import PermissionRefused
 from garage.enums import TransferState
 from garage.models import StockFile, Vehicle, VehicleTransfer
+from users.enums import Role
+from users.models import User
 
 MAX_VEHICLES = 200
 MAX_MODS = 100
@@ -30,3 +33,9 @@ def is_stock_calibration(vehicle: Vehicle, calibration_id: str) -> bool:
 def is_way_back(stock_file: StockFile, vehicle: Vehicle) -> bool:
     """Whether a stock image is of the ECU that is in the vehicle now."""
     return vehicle.ecu is None or stock_file.hardware_number == vehicle.ecu.hardware_number
+
+
+def ensure_is_staff(actor: User) -> None:
+    """Raises: PermissionRefused."""
+    if actor.role != Role.ADMIN or not actor.is_active:
+        raise PermissionRefused

@@ -3,7 +3,6 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from rest_framework import serializers
 
 from core import storage
@@ -41,6 +40,7 @@ from garage.models import (
 )
 from garage.selectors import Departure, VinReport
 from garage.services import Rescue
+from garage.services.rescue import url_of as rescue_url_of
 
 LARGEST_IMAGE_BYTES = 64 * 1024 * 1024
 LINK_SECONDS = 60
@@ -407,7 +407,7 @@ def render_rescue_link(link: RescueLink) -> dict[str, Any]:
 
 def render_new_rescue_link(link: RescueLink, *, token: str | None) -> dict[str, Any]:
     """A link just made, as `NewRescueLinkOutput` declares it."""
-    url = f"{settings.PUBLIC_BASE_URL}/rescue#{token}" if token else None
+    url = rescue_url_of(token) if token else None
     return {**render_rescue_link(link), "token": token, "url": url}
 
 

@@ -8,7 +8,7 @@ from garage.services.ecu import (
     record_installed_tune,
 )
 from garage.services.mods import add_mod, delete_mod, update_mod
-from garage.services.rescue import Rescue, make_rescue_link, revoke_rescue_link, use_rescue_link
+from garage.services.rescue import Rescue, issue_rescue_link, make_rescue_link, revoke_rescue_link, use_rescue_link
 from garage.services.stock import save_stock_file
 from garage.services.transfers import (
     accept_transfer,
@@ -41,6 +41,7 @@ __all__ = [
     "expire_transfers",
     "forget_installed_tune",
     "import_catalogue",
+    "issue_rescue_link",
     "lock_garages",
     "make_rescue_link",
     "offer_transfer",

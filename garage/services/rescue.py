@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F
 
 from core import audit, storage
 from garage import policies, selectors
-from garage.exceptions import RescueLinkInvalid, RescueLinkNotFound, StockFileRequired, TooManyRescueLinks
+from garage.exceptions import RescueLinkInvalid, RescueLinkNotFound, StockFileRequired, TooManyRescueLinks, VehicleNotFound
 from garage.identity import vehicle_identity
 from garage.models import RescueLink, StockFile, Vehicle
 from garage.restore_tickets import sign_restore_ticket
@@ -47,11 +48,47 @@ def make_rescue_link(*, owner: User, vehicle_id: UUID, at: datetime) -> tuple[Re
             raise StockFileRequired
         if RescueLink.objects.of(vehicle).open(at=at).count() >= policies.MAX_RESCUE_LINKS:
             raise TooManyRescueLinks
-        link = RescueLink.objects.create(
-            vehicle=vehicle, made_by_id=owner.pk, token_sha256=_hash(token), created_at=at, expires_at=at + LIFETIME
-        )
-        audit.record(act="rescue_link.made", actor_id=owner.pk, subject_id=vehicle.pk, at=at, rescue_link_id=link.pk)
+        link = _store(vehicle, token, made_by=owner, reason="", at=at)
     return link, token
+
+
+def issue_rescue_link(*, actor: User, vehicle_id: UUID, reason: str, at: datetime) -> tuple[RescueLink, str]:
+    """Make a code by staff, for somebody who can't sign in and stands beside a dead bike. The owner is told.
+
+    Called by an admin who has made sure whom they talk to. Locks the vehicle. However many codes are open. Not idempotent.
+    Raises: PermissionRefused, VehicleNotFound (also one that its owner deleted), StockFileRequired.
+    """
+    policies.ensure_is_staff(actor)
+    token = secrets.token_urlsafe(TOKEN_BYTES)
+    with transaction.atomic():
+        vehicle = Vehicle.objects.present().select_for_update(no_key=True, of=("self",)).select_related("ecu").filter(pk=vehicle_id).first()
+        if vehicle is None:
+            raise VehicleNotFound
+        if selectors.find_rescue_image(vehicle) is None:
+            raise StockFileRequired
+        link = _store(vehicle, token, made_by=actor, reason=reason, at=at)
+        notify(
+            user_id=vehicle.owner_id,
+            type=NoticeType.SECURITY,
+            title="Our staff made a rescue code",
+            body=f"It opens the stock image of your {vehicle.make} {vehicle.model}. If you did not ask for it, revoke it in your garage.",
+            link={"resource": "vehicle", "id": vehicle.pk},
+            at=at,
+        )
+    return link, token
+
+
+def _store(vehicle: Vehicle, token: str, *, made_by: User, reason: str, at: datetime) -> RescueLink:
+    link = RescueLink.objects.create(
+        vehicle=vehicle, made_by_id=made_by.pk, token_sha256=_hash(token), created_at=at, expires_at=at + LIFETIME
+    )
+    audit.record(act="rescue_link.made", actor_id=made_by.pk, subject_id=vehicle.pk, at=at, reason=reason, rescue_link_id=link.pk)
+    return link
+
+
+def url_of(token: str) -> str:
+    """What a code to scan holds: the page of ours, and the token in the fragment, which no server sees."""
+    return f"{settings.PUBLIC_BASE_URL}/rescue#{token}"
 
 
 def revoke_rescue_link(*, owner: User, vehicle_id: UUID, link_id: UUID, at: datetime) -> None:

@@ -30,4 +30,4 @@ def _own_place_for_status_copies(monkeypatch):
     """All tests share one store, but each is an installation of its own: none may find another's status documents."""
     from marketplace.services import status
 
-    monkeypatch.setattr(status, "COPY_PREFIX", f"trust/status/{uuid.uuid4()}/")
+    monkeypatch.setattr(status, "COPY_PREFIX", f"tests/status/{uuid.uuid4()}/")

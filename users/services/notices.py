@@ -71,7 +71,7 @@ def deliver_notice(*, notice_id: uuid.UUID, mail: bool, at: datetime) -> None:
     are limited (see `_mail_limit`); what is not mailed stands in the app all the same. Queues users.tasks.push_notice.
     """
     notice = Notice.objects.select_related("user").filter(pk=notice_id).first()
-    if notice is None or not _is_reachable(notice):
+    if notice is None or not notice.user.is_active:
         return
     wanted = selectors.get_notification_preferences(notice.user_id)[notice.category.lower()]
     if wanted["push"]:
@@ -90,11 +90,6 @@ def _queue_pushes(notice: Notice, *, at: datetime) -> None:
             enqueue("users.tasks.push_notice", priority=50 if _is_urgent(notice) else 0, notice_id=notice.pk, device_id=device_id)
 
 
-def _is_reachable(notice: Notice) -> bool:
-    """A blocked account hears of nothing but safety: its owner's engine runs on what they flashed before."""
-    return notice.user.is_active or (notice.user.deleted_at is None and _is_urgent(notice))
-
-
 def _is_urgent(notice: Notice) -> bool:
     return notice.category == NoticeCategory.SAFETY
 
@@ -107,7 +102,7 @@ def push_notice(*, notice_id: uuid.UUID, device_id: uuid.UUID, at: datetime) -> 
     """
     notice = Notice.objects.select_related("user").filter(pk=notice_id).first()
     device = UserDevice.objects.live(at).filter(pk=device_id).first()
-    if notice is None or device is None or not device.push_token or device.user_id != notice.user_id or not _is_reachable(notice):
+    if notice is None or device is None or not device.push_token or device.user_id != notice.user_id or not notice.user.is_active:
         return
     if at - notice.created_at > PUSHED_WITHIN:
         log.warning("push_too_late", notice=str(notice.pk))

@@ -9,11 +9,11 @@ import pytest
 from core import clock, doctor
 from core.exceptions import ServiceUnavailable
 from core.ids import new_id
+from core.testing.fcm import PROJECT, error, serving
 from core.testing.tasks import run_all
 from users import fcm, push, push_checks, services
 from users.models import UserDevice
 from users.tests.factories import UserDeviceFactory
-from users.tests.fcm_server import PROJECT, error, serving
 
 TOKEN = "secret-token-1"
 MESSAGE = push.Message(
