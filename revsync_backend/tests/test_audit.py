@@ -19,6 +19,7 @@ from core.testing import matrix
 from core.testing.admin import admin_client, decide
 from core.testing.tasks import run_all
 from marketplace import payments
+from garage.tests.factories import VehicleFactory
 from marketplace.enums import DifferenceReason
 from marketplace.models import WebhookEvent
 from marketplace.services import flashes, stops
@@ -265,6 +266,7 @@ DECISIONS = {
     ("tuners.TunerReview", "restore"): (lambda: TunerReviewFactory(hidden=True), "review.restored", {}),
     ("tuners.ReviewReport", "uphold"): (ReviewReportFactory, "review.hidden", {}),
     ("tuners.ReviewReport", "dismiss"): (ReviewReportFactory, "review_report.dismissed", {}),
+    ("garage.Vehicle", "rescue"): (lambda: VehicleFactory(with_stock=True), "rescue_link.made", {}),
     ("marketplace.TuneVersion", "publish"): (_in_review, "tune_version.published", _hashes),
     ("marketplace.TuneVersion", "request-changes"): (_in_review, "tune_version.changes_requested", {"cause": "DESCRIPTION_UNCLEAR"}),
     ("marketplace.TuneVersion", "reject"): (_in_review, "tune_version.rejected", {"cause": "DESCRIPTION_UNCLEAR"}),
