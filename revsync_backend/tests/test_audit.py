@@ -18,8 +18,8 @@ from core.tasks.models import DeadTask
 from core.testing import matrix
 from core.testing.admin import admin_client, decide
 from core.testing.tasks import run_all
-from marketplace import payments
 from garage.tests.factories import VehicleFactory
+from marketplace import payments
 from marketplace.enums import DifferenceReason
 from marketplace.models import WebhookEvent
 from marketplace.services import flashes, stops
