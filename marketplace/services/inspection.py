@@ -148,7 +148,7 @@ def inspect_version(*, version_id: UUID, at: datetime) -> None:
                 seen = examine(path, name=file.name, sha256=file.sha256, claims=_claims_of(file, version), stock_key=stock_key)
                 examined[file.pk], xrays[file.pk] = seen, _xrays_of(file, seen, path, earlier, at=at)
                 if seen.passed:
-                    storage.put_file(content_key(file.sha256), path, content_type="application/octet-stream", sha256=file.sha256)
+                    _keep(file, path)
         except storage.ObjectMissing:
             gone = Finding("bytes_missing", FindingSeverity.ERROR, "The uploaded bytes are gone. Upload the file again, as a new version.")
             blank = Inspection(format=UNKNOWN_FORMAT, size_bytes=file.size_bytes, sha256=file.sha256)
@@ -223,6 +223,17 @@ def examine(path: Path, *, name: str, sha256: str, claims: Claims, stock_key: st
 def change_summary(xrays: Iterable[XRay | None]) -> str:
     """What riders read of a version's changes against stock: each different sentence once. Empty when none was compared."""
     return " ".join(dict.fromkeys(xray.summary(seen) for seen in xrays if seen is not None))
+
+
+def _keep(file: TuneFile, path: Path) -> None:
+    """Store the bytes under their hash, unless they are there: another version may have been published with them."""
+    key = content_key(file.sha256)
+    try:
+        if storage.hash_object(key) == (file.sha256, file.size_bytes):
+            return
+    except storage.ObjectMissing:
+        pass
+    storage.put_file(key, path, content_type="application/octet-stream", sha256=file.sha256)
 
 
 def _compare(base_key: str, path: Path) -> XRay | Finding:
