@@ -5,13 +5,13 @@ from uuid import UUID
 
 from django.contrib import admin
 
-from core.admin_base import Decision, Panel, ReadOnlyAdmin, link_to, mark
+from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, mark
 from core.admin_site import site
 from garage.models import Vehicle
-from marketplace.enums import LicenseState, PurchaseStatus
+from marketplace.enums import CaseKind, LicenseState, PurchaseStatus
 from marketplace.models import LedgerEntry, LedgerSet, License, PaymentAttempt, Purchase
 from marketplace.money import amount_text
-from marketplace.services import licenses
+from marketplace.services import cases, licenses
 
 PURCHASE_KINDS = {
     PurchaseStatus.PAID: "good",
@@ -39,6 +39,19 @@ class PurchaseAdmin(ReadOnlyAdmin):
     ordering = ("-created_at", "-pk")
     concealed = ("vehicle_identity_hashes",)
     linked = {"vehicle_id": "garage.Vehicle", "tune_version_id": "marketplace.TuneVersion"}
+    decisions = (
+        Decision(
+            name="open-case",
+            label="Open a case",
+            explanation="A conversation with buyer and tuner, in which a refund can be decided.",
+            act=lambda row, *, actor, reason, at, kind: cases.open_case(purchase_id=row.pk, kind=kind, text=reason, by=actor, at=at),
+            applies=lambda row: row.paid_at is not None,
+            fields={"kind": chosen_from(CaseKind.choices)},
+            reason_label="First message",
+            reason_help="Buyer and tuner read it.",
+            done="Opened.",
+        ),
+    )
 
     @admin.display(description="Status", ordering="status")
     def coloured_status(self, row: Purchase) -> Any:
@@ -69,6 +82,25 @@ class PurchaseAdmin(ReadOnlyAdmin):
                     (link_to(each, str(each.attempt)), each.get_state_display(), each.intent_id or "–", each.last_error_code or "–")
                     for each in row.attempts.order_by("attempt")
                 ],
+            ),
+            Panel(
+                "Refunds, disputes and cases",
+                ("What", "State", "Amount", "When"),
+                [
+                    *(
+                        (link_to(each, "Refund"), each.get_status_display(), amount_text(each.amount_minor, each.currency), each.created_at)
+                        for each in row.refunds.order_by("-pk")
+                    ),
+                    *(
+                        (link_to(each, "Dispute"), each.get_status_display(), amount_text(each.amount_minor, each.currency), each.opened_at)
+                        for each in row.disputes.order_by("-pk")
+                    ),
+                    *(
+                        (link_to(each, "Case"), each.get_status_display(), "–", each.created_at)
+                        for each in row.cases.order_by("-pk")
+                    ),
+                ],
+                note="Money is given back by deciding a case; open one here if there is none.",
             ),
             Panel(
                 "Downloads",

@@ -93,7 +93,13 @@ def open_case(
             _escalate(case, at=at)
         if is_new:
             audit.record(
-                act="case.opened", actor_id=by.pk if by else None, subject_id=case.pk, at=at, purchase_id=purchase.pk, kind=case.kind
+                act="case.opened",
+                actor_id=by.pk if by else None,
+                subject_id=case.pk,
+                at=at,
+                reason=text[:2000] if author == CaseAuthor.STAFF else "",
+                purchase_id=purchase.pk,
+                kind=case.kind,
             )
         _tell_of_message(case, message, is_new=is_new, at=at)
     return case
@@ -169,7 +175,15 @@ def add_message(
             after = CaseStatus(wait_for or after)
             case.escalated_at = case.escalated_at if after == CaseStatus.WAITING_STAFF else None
         _wait(case, after, at=at)
-        audit.record(act="case.answered", actor_id=author.pk, subject_id=case.pk, at=at, author=role, message_id=message.pk)
+        audit.record(
+            act="case.answered",
+            actor_id=author.pk,
+            subject_id=case.pk,
+            at=at,
+            reason=text[:2000] if role == CaseAuthor.STAFF else "",  # as with all that staff do; what others write stays in the case
+            author=role,
+            message_id=message.pk,
+        )
         _tell_of_message(case, message, is_new=False, at=at)
     return Written(message, created=True)
 

@@ -26,7 +26,6 @@ from garage.tests.factories import (
 )
 from marketplace.models import (
     AppVersionBlock,
-    CaseAttachment,
     CounterFloor,
     LedgerSet,
     ProviderDifference,
@@ -36,7 +35,7 @@ from marketplace.models import (
     WebhookEvent,
 )
 from marketplace.services import status, stops
-from marketplace.tests.factories import CaseMessageFactory, DisputeFactory, FavoriteFactory, PaymentAttemptFactory, RefundFactory
+from marketplace.tests.factories import CaseAttachmentFactory, DisputeFactory, FavoriteFactory, PaymentAttemptFactory, RefundFactory
 from marketplace.tests.factories.trust import ride_for
 from tuners import services as tuner_services
 from tuners.tests.factories import (
@@ -102,10 +101,7 @@ def make_rows():
     ProviderDifference.objects.create(object_id="pi_1", reason="NOBODYS", ours=HOSTILE, found_at=at, seen_at=at)
     WebhookEvent.objects.create(event_id="evt_1", type="payment_intent.succeeded", livemode=False, created_at_provider=at, received_at=at)
 
-    message = CaseMessageFactory(text=HOSTILE)
-    CaseAttachment.objects.create(
-        message=message, upload_id=new_id(), storage_key="uploads/a", name=HOSTILE, content_type="image/png", size_bytes=1, sha256="a" * 64
-    )
+    CaseAttachmentFactory(message__text=HOSTILE, name=HOSTILE)
     RefundFactory()
     DisputeFactory(reason=HOSTILE, evidence={"messages": [{"text": HOSTILE}]}, evidence_text=HOSTILE)
 

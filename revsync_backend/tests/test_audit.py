@@ -23,8 +23,18 @@ from marketplace import payments
 from marketplace.enums import DifferenceReason
 from marketplace.models import WebhookEvent
 from marketplace.services import flashes, stops
+from marketplace.services.books import book_refund, book_refund_failed
 from marketplace.services.differences import note_difference
-from marketplace.tests.factories import LicenseFactory, TuneFactory, TuneVersionFactory
+from marketplace.tests.factories import (
+    CaseAttachmentFactory,
+    CaseFactory,
+    DisputeFactory,
+    LicenseFactory,
+    RefundFactory,
+    TuneFactory,
+    TuneVersionFactory,
+    sold,
+)
 from marketplace.tests.factories.trust import released_tune, released_version, ride_for
 from revsync_backend.tests import recipes
 from revsync_backend.urls import all_endpoints
@@ -245,6 +255,14 @@ def _payment_of_nobody():
     return note_difference(object_id=intent.id, intent=intent, reason=DifferenceReason.NOBODYS, ours="nothing", at=clock.now())
 
 
+def _owed_refund():
+    refund = RefundFactory(purchase=sold(), case=None, cause="REQUEST", reserved_at=clock.now(), status="FAILED", failure_code="x",
+                           ended_at=clock.now())  # fmt: skip
+    book_refund(purchase=refund.purchase, refund_id=refund.pk, amount_minor=refund.amount_minor, at=clock.now())
+    book_refund_failed(purchase=refund.purchase, refund_id=refund.pk, amount_minor=refund.amount_minor, at=clock.now())
+    return refund
+
+
 # How each decision is reached: a row in the state that it needs, its act, and the fields that it asks for beside the reason.
 DECISIONS = {
     ("core.DeadTask", "retry"): (_dead_task, "task.retried", {}),
@@ -279,6 +297,11 @@ DECISIONS = {
     ("marketplace.WebhookEvent", "retry"): (_parked_event, "webhook_event.retried", {}),
     ("marketplace.ProviderDifference", "refund"): (_payment_of_nobody, "difference.refunded", {}),
     ("marketplace.ProviderDifference", "dismiss"): (_payment_of_nobody, "difference.dismissed", {}),
+    ("marketplace.Purchase", "open-case"): (sold, "case.opened", {"kind": "OTHER"}),
+    ("marketplace.Case", "answer"): (CaseFactory, "case.answered", {"wait_for": "WAITING_RIDER"}),
+    ("marketplace.Case", "decide"): (lambda: RefundFactory(purchase=sold()).case, "case.resolved", {"outcome": "FULL_REFUND"}),
+    ("marketplace.Refund", "note-repayment"): (_owed_refund, "refund.repaid", {}),
+    ("marketplace.Dispute", "submit-evidence"): (DisputeFactory, "dispute.evidence_submitted", {}),
     ("marketplace.Tune", "suspend"): (lambda: TuneFactory(published=True), "tune.suspended", {"cause": "MISLEADING"}),
     ("marketplace.License", "free"): (lambda: LicenseFactory(bound=True), "license.freed", {}),
     ("marketplace.License", "excuse-tickets"): (_with_unreported_tickets, "license.tickets_excused", {}),
@@ -336,6 +359,7 @@ def test_what_staff_do_to_an_account_is_told_to_its_person(name):
     [
         ("admin:marketplace_tunefile_open", lambda: _in_review().files.get(), "tune_file.opened"),
         ("admin:tuners_tunercertification_file", TunerCertificationFactory, "tuner_certification.opened"),
+        ("admin:marketplace_case_file", CaseAttachmentFactory, "case_file.opened"),
     ],
 )
 def test_each_opening_of_a_private_file_is_recorded(url, make, act):

@@ -17,7 +17,7 @@ from marketplace.enums import (
     RefundCause,
     RefundStatus,
 )
-from marketplace.models import Case, CaseMessage, Dispute, Purchase, Refund
+from marketplace.models import Case, CaseAttachment, CaseMessage, Dispute, Purchase, Refund
 from marketplace.services.books import book_sale
 from marketplace.tests.factories.purchasing import PaymentAttemptFactory, PurchaseFactory
 
@@ -67,6 +67,21 @@ class CaseMessageFactory(factory.django.DjangoModelFactory):
     text = "It idles roughly since the flash."
     fingerprint = bytes(32)
     created_at = factory.LazyFunction(clock.now)
+
+
+class CaseAttachmentFactory(factory.django.DjangoModelFactory):
+    """A picture beside a message, of which no bytes are stored."""
+
+    class Meta:
+        model = CaseAttachment
+
+    message = factory.SubFactory(CaseMessageFactory)
+    upload_id = factory.LazyFunction(new_id)
+    storage_key = factory.LazyAttribute(lambda attachment: f"uploads/{attachment.upload_id}")
+    name = "log.png"
+    content_type = "image/png"
+    size_bytes = 1
+    sha256 = "ab" * 32
 
 
 class RefundFactory(factory.django.DjangoModelFactory):
