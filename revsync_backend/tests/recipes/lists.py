@@ -123,7 +123,7 @@ LISTS: dict[str, Filling] = {
         add=lambda kit, world: CaseFactory(purchase=kit.purchase, resolved=True, created_at=AT).pk, filters={"status": "RESOLVED"}
     ),
     "list_payouts": Filling(
-        add=lambda kit, world: tied(PayoutFactory(account=account_of(kit), paid=True), created_at=AT), filters={"currency": "EUR"}
+        add=lambda kit, world: PayoutFactory(account=account_of(kit), paid=True, created_at=AT).pk, filters={"currency": "EUR"}
     ),
     "list_sales": Filling(
         add=lambda kit, world: PurchaseFactory(tune=kit.tune, paid=True, created_at=AT).pk,
