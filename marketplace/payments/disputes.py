@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from marketplace.payments.client import ProviderRefused, ProviderUnsure, UnknownToProvider, call, moment, options, walk
+from marketplace.payments.client import ProviderRefused, ProviderUnavailable, ProviderUnsure, UnknownToProvider, call, moment, options, walk
 
 OPEN = ("warning_needs_response", "warning_under_review", "needs_response", "under_review")
 NEEDS_RESPONSE = ("warning_needs_response", "needs_response")
@@ -77,27 +77,33 @@ def send_evidence(*, key: str, dispute_id: str, evidence: Mapping[str, str], sub
     Raises: UnknownToProvider, ProviderUnavailable, ProviderRefused.
     """
     params: dict[str, Any] = {"evidence": dict(evidence), "submit": submit}
-    return _ended_or(lambda client: client.v1.disputes.update(dispute_id, params, options(key=key)), dispute_id)
+    try:
+        return _ended_or(lambda client: client.v1.disputes.update(dispute_id, params, options(key=key)), dispute_id)
+    except ProviderUnsure:  # nothing was sent under this key and nothing ever will: a bank hears a seller once in any case
+        return _ended_or(lambda client: client.v1.disputes.update(dispute_id, params), dispute_id)
 
 
 def accept_dispute(*, dispute_id: str) -> Dispute:
-    """Give in: the dispute is lost. When it is over already, what it has become.
+    """Give in: the dispute is lost. When it is over already, what it has become. It needs no key: twice is once by itself.
 
     Raises: UnknownToProvider, ProviderUnavailable, ProviderRefused.
     """
-    return _ended_or(lambda client: client.v1.disputes.close(dispute_id, {}, options(key="close-" + dispute_id)), dispute_id)
+    try:
+        return _ended_or(lambda client: client.v1.disputes.close(dispute_id), dispute_id)
+    except ProviderUnsure as trouble:  # the package sent the call twice, and the first one's error was saved
+        raise ProviderUnavailable("the call failed") from trouble
 
 
 def _ended_or(act: Any, dispute_id: str) -> Dispute:
-    """What a call made of a dispute; refused because it is over, or unsure: the dispute as it is."""
+    """What a call made of a dispute; refused because it is over: the dispute as it is."""
     try:
         return _dispute(call(act))
     except UnknownToProvider:
         raise
-    except (ProviderRefused, ProviderUnsure) as refusal:
+    except (ProviderRefused, ProviderUnsure):
         dispute = get_dispute(dispute_id)
         if dispute.needs_response:
-            raise ProviderRefused(getattr(refusal, "code", "unsure"), str(refusal)) from refusal
+            raise
         return dispute
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from marketplace.payments.client import ProviderRefused, ProviderUnsure, UnknownToProvider, call, moment, options, walk
+from marketplace.payments.client import ProviderRefused, ProviderUnavailable, ProviderUnsure, UnknownToProvider, call, moment, options, walk
 
 
 @dataclass(frozen=True)
@@ -75,14 +75,17 @@ def get_intent(intent_id: str) -> Intent:
 def cancel_intent(intent_id: str) -> Intent:
     """Cancel it; when it can't be cancelled any more, what it has become instead (paid, or cancelled already).
 
+    It has no key of ours: twice is once by itself, and an error saved under a fixed key would be replayed for a day.
+
     Raises: UnknownToProvider, ProviderUnavailable, ProviderRefused.
     """
-    params = {"cancellation_reason": "abandoned"}
     try:
-        return _intent(call(lambda client: client.v1.payment_intents.cancel(intent_id, params, options(key="cancel-" + intent_id))))
-    except (ProviderRefused, ProviderUnsure) as refusal:
-        if isinstance(refusal, UnknownToProvider):
-            raise
+        return _intent(call(lambda client: client.v1.payment_intents.cancel(intent_id, {"cancellation_reason": "abandoned"})))
+    except UnknownToProvider:
+        raise
+    except ProviderUnsure as trouble:  # the package sent the call twice, and the first one's error was saved
+        raise ProviderUnavailable("the call failed") from trouble
+    except ProviderRefused:
         return get_intent(intent_id)
 
 
