@@ -35,17 +35,18 @@ from vbench.wire import Command, LineLost
 MEMORY = Path("/dev/shm")  # the phones of a bench are thrown away: their disk may be memory
 
 
-def bench(base_url: str, data: Path, *, is_short: bool, document: Path | None) -> int:
+def bench(base_url: str, data: Path, options: argparse.Namespace) -> int:
     """Run everything and print how it ended."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="revsync-bench-", dir=MEMORY if MEMORY.is_dir() else None) as name:
-        bench = Bench(base_url, data, Path(name), is_short=is_short)
+        blocks = options.blocks or (8 if options.short else 64)
+        bench = Bench(base_url, data, Path(name), blocks=blocks, is_short=options.short)
         bench.run()
     outcomes = bench.outcomes
     text = f"{outcomes.cases()}\n\n{outcomes.matrix()}\n\n{outcomes.total()}, in {time.monotonic() - began:.0f} s."
     print(f"\n{text}")
-    if document:
-        document.write_text(text + "\n", encoding="utf-8")
+    if options.write:
+        options.write.write_text(text + "\n", encoding="utf-8")
     return 1 if outcomes.wrong else 0
 
 
@@ -107,7 +108,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="A simulated ECU, a reference app, and everything that can go wrong between them.")
     parser.add_argument("--base-url", help="of a running system with the demo data; without it one is started")
     parser.add_argument("--data-dir", type=Path, default=Path(".data"), help="of that system")
-    parser.add_argument("--short", action="store_true", help="8 blocks instead of 64")
+    parser.add_argument("--short", action="store_true", help="8 blocks, and fewer of what takes long")
+    parser.add_argument("--blocks", type=int, choices=(4, 8, 16, 32, 64), help="of an image; without it 8 or 64")
     parser.add_argument("--write", type=Path, help="write the tables there as well")
     parts = parser.add_subparsers(dest="part")
     ecu = parts.add_parser("ecu", help="only the ECU")
@@ -127,7 +129,7 @@ def main() -> int:
     if options.part:
         return {"ecu": play_ecu, "app": play_app}[options.part](options)
     if options.base_url:
-        return bench(options.base_url, options.data_dir, is_short=options.short, document=options.write)
+        return bench(options.base_url, options.data_dir, options)
     from core.testing import system
 
     with tempfile.TemporaryDirectory(prefix="revsync-bench-system-") as name:
@@ -135,7 +137,7 @@ def main() -> int:
         directory.chmod(0o711)  # PostgreSQL's unprivileged user passes through
         with system.running(directory) as running:
             print(f"the system is ready in {running.ready_seconds:.0f} s", flush=True)
-            return bench(running.base_url, running.data, is_short=options.short, document=options.write)
+            return bench(running.base_url, running.data, options)
 
 
 if __name__ == "__main__":

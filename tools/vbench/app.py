@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from verify_download import decode_base64, parse_json
+import verify_download
 
 from vbench.api import Api, ApiRefused, Offline
 from vbench.flasher import Flasher, Refused, text_of
@@ -19,6 +19,7 @@ from vbench.wire import EcuFacts
 DOWNLOAD_TRIES = 6
 LARGEST_FILE_BYTES = 16 * 1024 * 1024
 UPLOAD_SECONDS = 60
+ANOTHER_GRANT_MAY_HELP = ("expired_ticket", "bad_signature", "tampered")
 
 
 class App(Flasher):
@@ -53,7 +54,7 @@ class App(Flasher):
             try:
                 self.flash()
             except Refused as refusal:
-                if refusal.code != "expired_ticket":
+                if refusal.code not in ANOTHER_GRANT_MAY_HELP:
                     raise
                 self.phone.keep(grant=None, grant_key=None, downloaded=None)
                 self.get_ticket()
@@ -204,6 +205,9 @@ class App(Flasher):
                 raise
             saved = self.api.call("GET", f"{path}{refusal.problem['stock_file_id']}/")
         phone.keep(restore_ticket=saved["restore_ticket"], stock_format=saved["format"])
+        if not self.has_way_back(EcuFacts(**phone["readout"])):
+            phone.keep(restore_ticket=None)
+            raise Refused("stock_backup_required", "what came back is not the way back to this image")
         self.point("stock-saved")
 
     def _upload(self, image: bytes) -> str:
@@ -242,19 +246,33 @@ class App(Flasher):
         self.point("granted")
 
     def refresh_trust(self) -> None:
-        """The newest roots and status that can be reached; without a network those that are there have to do."""
+        """The newest roots and status that can be reached, kept only if they are genuine.
+
+        Whoever sits in the network can send anything: what does not verify must not take the place of what did, neither for
+        the next flash nor for the way back. Without a network those that are there have to do.
+        """
         phone = self.phone
         try:
-            roots = list(phone["later_roots"] or [])
-            shipped = parse_json(decode_base64(phone["root"]["payload"]))["version"]
-            while True:
-                try:
-                    roots.append(self.api.call("GET", f"trust/root/{shipped + len(roots) + 1}/"))
-                except ApiRefused:
-                    break
-            phone.keep(later_roots=roots, status=self.api.call("GET", "trust/status/"))
-        except Offline:
+            roots = self._genuine_roots()
+            phone.keep(later_roots=roots)
+            status = self.api.call("GET", "trust/status/")
+            root = verify_download.walk_roots(phone["root"], roots)
+            seen = verify_download.check_status(status, root=root, seen_version=phone["seen_status_version"] or 0, at=self.at())
+            phone.keep(status=status, seen_status_version=seen["version"])
+        except (Offline, ApiRefused, verify_download.Refused):
             pass
+
+    def _genuine_roots(self) -> list[Any]:
+        """The successors of the root that the app ships with, as far as each is signed by the one before."""
+        roots = list(self.phone["later_roots"] or [])
+        shipped = verify_download.walk_roots(self.phone["root"], [])
+        while True:
+            try:
+                found = self.api.call("GET", f"trust/root/{shipped.version + len(roots) + 1}/")
+                verify_download.walk_roots(self.phone["root"], [*roots, found])
+            except (ApiRefused, verify_download.Refused):
+                return roots
+            roots.append(found)
 
     def download(self) -> None:
         """The file, in as many pieces as the line allows."""

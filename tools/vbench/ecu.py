@@ -90,6 +90,7 @@ class VirtualEcu:
     claimed_hardware_number: str | None = None  # switch: what it reports instead of its own
     claimed_size_bytes: int | None = None
     claimed_calibration_id: str | None = None
+    says: bytes | None = None  # its whole identification
     faults: list[Fault] = field(default_factory=list)
     counters: Counters = field(default_factory=Counters)
     mode: str = "off"
@@ -130,7 +131,7 @@ class VirtualEcu:
 
     def _answer(self, command: int, payload: bytes) -> tuple[Status, bytes]:
         if command == Command.IDENTIFY:
-            return Status.OK, json.dumps(self.facts()).encode()
+            return Status.OK, json.dumps(self.facts()).encode() if self.says is None else self.says
         if command == Command.READ and len(payload) == NUMBER.size:
             return self._read(NUMBER.unpack(payload)[0])
         if command == Command.ERASE and len(payload) == NUMBER.size:

@@ -119,7 +119,7 @@ class Flasher:
             device_key=phone["device_key"],
             file=(file[start : start + 65_536] for start in range(0, len(file), 65_536)),
             readout=self._readout(facts),
-            has_way_back=phone["restore_ticket"] is not None or bool(phone["accepts_no_way_back"]),
+            has_way_back=bool(phone["accepts_no_way_back"]) or self.has_way_back(facts),
             at=self.at(),
         )
         if verdict.seen_status_version > (phone["seen_status_version"] or 0):
@@ -128,6 +128,10 @@ class Flasher:
             # A ticket for a VIN does not bind an ECU that tells none: then its serial number must be that of the read-out.
             return Verdict("wrong_vehicle", "this is not the ECU that was read out", seen_status_version=verdict.seen_status_version)
         return verdict
+
+    def has_way_back(self, facts: EcuFacts) -> bool:
+        """Whether the stock image on this phone could be put back into this ECU: a damaged one is none."""
+        return self.phone["restore_ticket"] is not None and self.judge_restore(facts).code == "ok"
 
     def judge_restore(self, facts: EcuFacts) -> Verdict:
         """Whether the stock image may be written back to this ECU."""

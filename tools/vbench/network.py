@@ -20,7 +20,7 @@ FAULTS = {
     "cut": "the line breaks within the answer",
     "shorten": "the answer ends early and says so in its length",
     "lengthen": "the answer goes on for longer",
-    "replay": "an answer of earlier",
+    "replay": "another answer, perhaps one of earlier",
 }
 
 
@@ -94,6 +94,8 @@ class Network:
         status, headers, body = _ask(caller, sent)
         if kind == "lost-answer":
             return _hang_up(caller)
+        if trouble is not None and kind == "replay":
+            return _send(caller, 200, [("Content-Type", "application/json")], trouble.body)
         if trouble is not None and status < 400:
             if kind == "flip":
                 body = body[: trouble.at] + bytes([body[trouble.at] ^ 0x20]) + body[trouble.at + 1 :]
@@ -101,8 +103,6 @@ class Network:
                 body = body[: trouble.at]
             elif kind == "lengthen":
                 body += bytes(trouble.at)
-            elif kind == "replay":
-                body = trouble.body
             elif kind == "cut":
                 _send(caller, status, headers, body[: trouble.at], promised=len(body))
                 return _hang_up(caller)

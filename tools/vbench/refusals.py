@@ -14,6 +14,9 @@ from vbench.flasher import Flasher, NotDone, Refused
 from vbench.matrix import World
 from vbench.phone import Phone
 from vbench.report import RESTORED, UNTOUCHED, Outcomes, Run
+from vbench.wire import LineLost
+
+NONSENSE = {"hardware_number": 1, "serial": [], "vin": {}, "calibration_id": None, "image_size_bytes": 1, "block_bytes": 1, "mode": 7}
 
 
 @dataclass
@@ -77,6 +80,14 @@ class Refusals:
         yield Case("the same root again as its successor", "bad_root", spoil=lambda phone: phone.keep(later_roots=[phone["root"]]))
         yield Case("an app that does not know its version", "app_version_blocked", app={"app_version": "nightly"})
         yield Case("no stock file, no consent", "stock_backup_required", spoil=lambda phone: phone.keep(restore_ticket=None))
+        for what, spoil in (
+            ("a bit of the stock image flipped", _file("stock.bin", _flip_at(len(world.stock) // 2))),
+            ("a bit of the restore ticket flipped", lambda phone: phone.keep(restore_ticket=_flipped(phone["restore_ticket"]))),
+            ("the restore ticket of another rider", lambda phone: phone.keep(restore_ticket=other["restore_ticket"])),
+        ):
+            yield Case(f"a way back that is none: {what}", "stock_backup_required", spoil=spoil)
+        for said in (b"", b"{}", b"[]", b"\xff\xfe", b"[" * 60_000, json.dumps({**NONSENSE, "block_bytes": 0}).encode()):
+            yield Case("the ECU talks nonsense", "LineLost", ecu={"says": said})
         for name in ("ticket", "release"):
             yield Case(f"a bit of the {name} flipped", "bad_signature", spoil=_in_grant_by(name, _flipped))
             yield Case(f"the {name} is signed by nobody", "bad_signature", spoil=_in_grant_by(name, _unsigned))
@@ -149,6 +160,8 @@ class Refusals:
             return "not: " + (app.flash() if chapter == "flash" else app.restore())
         except Refused as refusal:
             return refusal.code
+        except LineLost:
+            return "LineLost"
         except NotDone as trouble:
             return f"not: {trouble}"
 

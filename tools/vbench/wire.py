@@ -153,7 +153,7 @@ class EcuLine:
         try:
             facts: dict[str, Any] = json.loads(self._ask(Command.IDENTIFY))
             return EcuFacts(**{name: facts[name] for name in EcuFacts.__dataclass_fields__})
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise LineLost("the ECU's identification can't be read") from error
 
     def read(self, block: int) -> bytes:
