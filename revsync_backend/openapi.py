@@ -8,10 +8,12 @@ _BY_APP = {
     "garage.enums": "VehicleKind Market FuelScale CatalogStatus CatalogSource ModCategory ImageFormat TransferState",
     "marketplace.enums": "TuneStatus TuneCategory VersionStatus EmissionsClass FitmentVerdict FlashMethod ReadBack VersionTag "
     "InspectionVerdict FindingSeverity ReviewReason TuneSuspensionReason PurchaseStatus LicenseState DownloadKind DownloadOutcome "
-    "FlashOutcome StopKind StopSeverity",
+    "FlashOutcome StopKind StopSeverity CaseKind CaseStatus CaseResolution CaseAuthor RefundStatus PayoutStatus PayoutAccountState "
+    "PayoutBlocker CentState LedgerCause",
 }
 ENUM_NAMES = {name: f"{module}.{name}" for module, names in _BY_APP.items() for name in names.split()} | {
     "ApplicationReasonCode": ["information_requested", "rejected", "certification_refused"],
+    "CaseKindToOpen": "marketplace.serializers.cases.KINDS_TO_OPEN",
     "DynoStandard": "marketplace.serializers.tunes.DYNO_STANDARDS",
     "PricedCurrency": "marketplace.serializers.tunes.PRICED_CURRENCIES",
     "ReviewDecision": ["PUBLISHED", "CHANGES_REQUESTED", "REJECTED"],

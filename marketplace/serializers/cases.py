@@ -33,11 +33,12 @@ class AttachmentsField(serializers.ListField):
         return values
 
 
+KINDS_TO_OPEN = [choice for choice in CaseKind.choices if choice[0] != CaseKind.REFUND]
+
+
 class CaseInput(Input):
     purchase = serializers.UUIDField(help_text="One that you bought or sold.")
-    kind = serializers.ChoiceField(
-        [choice for choice in CaseKind.choices if choice[0] != CaseKind.REFUND], help_text="A refund is asked for at its purchase."
-    )
+    kind = serializers.ChoiceField(KINDS_TO_OPEN, help_text="A refund is asked for at its purchase.")
     text = CleanCharField(max_length=4_000, multiline=True)
     attachments = AttachmentsField()
 
