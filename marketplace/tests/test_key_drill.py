@@ -79,7 +79,7 @@ class App:
             app_version="1.0.0",
             release=as_json(release or grant.release),
             ticket=as_json(ticket or grant.ticket),
-            file=[requests.get(grant.url, timeout=10).content],
+            file=[grant.data if hasattr(grant, "data") else requests.get(grant.url, timeout=10).content],
             readout=readout_of(ride.vehicle),
             has_way_back=True,
             at=at or clock.now(),
