@@ -205,7 +205,8 @@ def follow_intent(*, intent: Intent, at: datetime) -> Purchase:
 
 
 def _reason_of(intent: Intent) -> DifferenceReason:
-    purchase = Purchase.objects.filter(pk=purchase_id_in(intent)).first()
+    purchase_id = purchase_id_in(intent)
+    purchase = Purchase.objects.filter(pk=purchase_id).first() if purchase_id else None
     if purchase is None:
         return DifferenceReason.NOBODYS
     agreed = (purchase.amount_minor, purchase.currency) == (intent.amount_minor, intent.currency)
