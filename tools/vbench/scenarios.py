@@ -318,6 +318,7 @@ class Bench:
 
     def _ticket_ran_out(self, owner: Owner, world: World) -> None:
         """The phone lay in a drawer: its ticket and its session are old, and it gets new ones."""
+        self._make_new_status()  # which outlives the ticket
         ticket = owner.phone["grant"]["ticket"]
         expiry = datetime.fromisoformat(body_of(ticket)["expires_at"])
 
