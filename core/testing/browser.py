@@ -3,6 +3,7 @@
 The protocol is JSON with a NUL after each message (`--remote-debugging-pipe`), so that a library would bring nothing but itself.
 """
 
+import base64
 import json
 import os
 import select
@@ -152,3 +153,7 @@ class Browser:
         if "exceptionDetails" in result:
             raise RuntimeError(str(result["exceptionDetails"]))
         return result["result"].get("value")
+
+    def picture(self) -> bytes:
+        """What the page looks like now, as PNG."""
+        return base64.b64decode(self.send("Page.captureScreenshot", format="png")["data"])

@@ -66,6 +66,7 @@ ANSWERS = {
     "a problem's page": (
         lambda: Client().get("/problems/not_found"), 200, "text/html; charset=utf-8", "public, max-age=300", PAGE_POLICY, {},
     ),
+    "the rescue page": (lambda: Client().get("/rescue"), 200, "text/html; charset=utf-8", "public, max-age=300", PAGE_POLICY, {}),
     "a static file": (
         lambda: Client().get("/static/core/docs.css"), 200, 'text/css; charset="utf-8"', "max-age=60, public", DATA_POLICY, {},
     ),

@@ -27,6 +27,9 @@ def test_a_person_pays_through_the_web_server(relayed):
 
     assert (page.status_code, page["Content-Type"]) == (200, "text/html; charset=utf-8")
     assert "script" not in page["Content-Security-Policy"] and b"149.00 EUR" in page.content
+    wanted = {"X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer", "X-Frame-Options": "DENY"}
+    assert {name: page.headers.get(name) for name in wanted} == wanted
+    assert "no-store" in page["Cache-Control"] and "frame-ancestors 'none'" in page["Content-Security-Policy"]
     assert paid.status_code == 303
     assert gateway.get_intent(url.rpartition("/")[2]).is_paid
 
