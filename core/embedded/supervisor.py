@@ -263,8 +263,7 @@ class Supervisor:
         self._add("web", web_command(host, self.options.port))
         if demo_needed:  # before the worker: the loader checks its own uploads and drops the mails of a history
             self.say("loading the demo data (first start only)")
-            # A history is signed with the key files themselves: the signer signs nothing that is dated back.
-            self._manage("load_demo", log="demo", wait_seconds=DEMO_SECONDS, extra={"SIGNER_SOCKET": ""})
+            self._manage("load_demo", log="demo", wait_seconds=DEMO_SECONDS)
             self._demo_marker.unlink()
         else:
             self._import_catalogue()
@@ -298,9 +297,9 @@ class Supervisor:
         child.process = start()
         self.book.enter(name, child.process.pid)
 
-    def _manage(self, *arguments: str, log: str, wait_seconds: float, extra: dict[str, str] | None = None) -> None:
+    def _manage(self, *arguments: str, log: str, wait_seconds: float) -> None:
         """Run a management command to its end; the children are watched meanwhile."""
-        environment = self.environment | (extra or {})
+        environment = self.environment
         if self.postgres:
             environment = environment | {"PGOPTIONS": "-c statement_timeout=0 -c lock_timeout=20s"}
         if arguments[0] == "migrate" and os.environ.get("MIGRATION_DATABASE_URL"):
