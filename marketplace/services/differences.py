@@ -1,6 +1,7 @@
 """What the provider and we do not agree about: noted once, ended by agreement or by staff."""
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import transaction
@@ -32,7 +33,7 @@ def note_difference(
 
     Called by whatever compares. `intent` is the payment in it, when there is one.
     """
-    said = {
+    said: dict[str, Any] = {
         "ours": Truncator(ours).chars(300),
         "theirs": Truncator(theirs or (f"{intent.status}: {intent.received_minor} {intent.currency}" if intent else "")).chars(300),
         "seen_at": at,
@@ -64,9 +65,8 @@ def note_difference(
 
 def end_differences(*, object_id: str, at: datetime) -> int:
     """The two agree about an object: what was open about it is GONE; how many. One statement."""
-    return ProviderDifference.objects.filter(object_id=object_id, state=DifferenceState.OPEN).update(
-        state=DifferenceState.GONE, ended_at=at
-    )
+    rows = ProviderDifference.objects.filter(provider=payments.PROVIDER, object_id=object_id, state=DifferenceState.OPEN)
+    return rows.update(state=DifferenceState.GONE, ended_at=at)
 
 
 def refund_difference(*, difference_id: UUID, actor_id: UUID, reason: str, at: datetime) -> ProviderDifference:

@@ -6,7 +6,7 @@ from typing import TypeVar
 from uuid import UUID
 
 import structlog
-from django.db import IntegrityError, transaction
+from django.db import DataError, IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.utils.dateparse import parse_datetime
 
@@ -15,8 +15,8 @@ from core.exceptions import ServiceUnavailable
 from garage.models import Vehicle
 from marketplace import payments
 from marketplace.enums import DifferenceReason, PaymentAttemptState, PurchaseStatus
-from marketplace.exceptions import PaymentMismatch
-from marketplace.models import PaymentAttempt, Purchase, Tune
+from marketplace.exceptions import NotForSale, PaymentMismatch
+from marketplace.models import PaymentAttempt, ProviderDifference, Purchase, Tune
 from marketplace.payments import Intent
 from marketplace.policies.purchasing import PENDING_FOR
 from marketplace.selectors.purchasing import identity_hashes_of
@@ -40,7 +40,7 @@ class CannotRebuild(Exception):
 def find_lost_payments(*, since: datetime) -> tuple[list[Intent], list[Intent]]:
     """Walk the provider's payments since a moment: those whose purchase is missing here, and those that we are behind with.
 
-    Called by the reconciler, outside any transaction. Two queries for a hundred payments. A payment that names no purchase
+    Called by the reconciler, outside any transaction. Three queries for a hundred payments. A payment that names no purchase
     is none of ours. Raises: ProviderUnavailable, ProviderRefused.
     """
     missing: list[Intent] = []
@@ -58,6 +58,11 @@ def find_lost_payments(*, since: datetime) -> tuple[list[Intent], list[Intent]]:
 def _sort(chunk: list[Intent], missing: list[Intent], behind: list[Intent]) -> None:
     named = {intent.id: purchase_id_in(intent) for intent in chunk}
     known = Purchase.objects.in_bulk([purchase_id for purchase_id in named.values() if purchase_id])
+    parked = set(
+        ProviderDifference.objects.filter(provider=payments.PROVIDER, object_id__in=named, reason=DifferenceReason.NOT_REBUILT).values_list(
+            "object_id", flat=True
+        )
+    )
     done = set(
         PaymentAttempt.objects.filter(
             intent_id__in=named, state__in=[PaymentAttemptState.SUCCEEDED, PaymentAttemptState.CANCELED]
@@ -68,7 +73,8 @@ def _sort(chunk: list[Intent], missing: list[Intent], behind: list[Intent]) -> N
         if purchase_id is None:
             continue
         if purchase_id not in known:
-            missing.append(intent)
+            if not intent.is_canceled and intent.id not in parked:  # else it was dealt with before
+                missing.append(intent)
         elif intent.is_paid and intent.id not in done:
             behind.append(intent)
 
@@ -111,7 +117,10 @@ def rebuild_purchase(*, intent: Intent, at: datetime) -> Purchase | None:
     for rival in Purchase.objects.filter(
         buyer_id=purchase.buyer_id, tune_id=purchase.tune_id, vehicle_id=purchase.vehicle_id, status=PurchaseStatus.PENDING
     ):
-        end_payment(purchase=rival, status=PurchaseStatus.CANCELED, at=at)
+        try:
+            end_payment(purchase=rival, status=PurchaseStatus.CANCELED, at=at)
+        except (PaymentMismatch, NotForSale) as trouble:
+            log.error("rival_not_ended", purchase=str(rival.pk), why=str(trouble))
     take_up_parked(intent_id=intent.id)
     return purchase
 
@@ -170,7 +179,7 @@ def _write(intent: Intent, *, at: datetime) -> Purchase:
                 )  # fmt: skip
                 audit.record(act="purchase.rebuilt", actor_id=None, subject_id=purchase.pk, at=at, intent=intent.id)
             return mark_purchase_paid(purchase_id=purchase.pk, intent=intent, at=at, paid_at=intent.created_at)
-    except (IntegrityError, ValueError) as wrong:
+    except (IntegrityError, DataError, ValueError) as wrong:
         raise CannotRebuild(f"what the provider keeps of the lost purchase can't be written: {_constraint(wrong)}") from wrong
 
 

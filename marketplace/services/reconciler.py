@@ -106,7 +106,8 @@ def watch_provider(*, at: datetime) -> ProviderWatch:
                 _run_all(REBUILDERS, since=row.walked_at - CLOCKS_DIFFER_BY, at=at)
             except PartFailed as failed:
                 failure = failed
-        take_missed_events(since=row.watched_at - CLOCKS_DIFFER_BY, at=at)
+        if row.note != NEW:  # what was told before there was an inbox is in the lists that were just walked
+            take_missed_events(since=row.watched_at - CLOCKS_DIFFER_BY, at=at)
     except payments.ProviderUnavailable as trouble:
         raise ServiceUnavailable("payments", retry_after_seconds=5) from trouble
     row = _looked(walked=walks, at=at)

@@ -408,6 +408,13 @@ def settle_purchase(*, purchase_id: UUID, at: datetime) -> Purchase:
             intent = payments.get_intent(attempt.intent_id)
         except payments.UnknownToProvider:
             log.error("payment_intent_lost_by_provider", purchase=str(purchase_id))
+            note_difference(
+                object_id=attempt.intent_id,
+                reason=DifferenceReason.UNKNOWN_THERE,
+                ours=f"{purchase.number} waits for this payment",
+                theirs="no such payment",
+                at=at,
+            )
             return purchase
     return follow_intent(intent=intent, at=at)
 

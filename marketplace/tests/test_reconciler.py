@@ -278,6 +278,8 @@ class TestParked:
             ({"fee_minor": "99999"}, "purchase_tax_and_fee_within_amount"),
             ({"number": "RS-1"}, "purchase_number_shape"),
             ({"fee_minor": "x"}, "ValueError"),
+            ({"fee_minor": "9" * 30}, "DataError"),
+            ({"tax_country": "Germany"}, "DataError"),
         ],
     )
     def test_a_payment_that_can_not_be_written_is_kept_and_closes_nothing(self, own, change, why):
@@ -291,6 +293,17 @@ class TestParked:
         assert (parked.reason, parked.state, parked.amount_minor, parked.currency) == (DifferenceReason.NOT_REBUILT, "OPEN", 14900, "EUR")
         assert why in parked.ours
         assert (row.restoring_since, Purchase.objects.count(), License.objects.count()) == (None, 0, 0)
+
+    def test_a_parked_payment_closes_the_sale_once(self, own):
+        self.lost_with_unknown(own, buyer="01890000-0000-7000-8000-000000000000")
+        own_client, bike = rider_with_bike()
+        Lost(own, outcome="abandon")
+        for _ in range(3):
+            watched()
+            look()
+
+        assert AuditEvent.objects.filter(act="payments.restoring").count() == 1
+        assert buy(own_client, TuneFactory(published=True), bike).status_code == 201
 
     def test_a_deleted_buyer_is_an_unknown_one(self, own):
         lost = Lost(own)
