@@ -144,7 +144,7 @@ class App(Flasher):
             purchase = self._begin_purchase(wish, accepts=rider.get("accepts_unknown", []))
             phone.keep(purchase=purchase["id"], tune=tune["id"])
             self.point("purchase-begun")
-        purchase = self.api.call("GET", f"marketplace/purchases/{phone['purchase']}/")
+        purchase = self.api.call("POST", f"marketplace/purchases/{phone['purchase']}/sync/")  # perhaps it was paid before we died
         if purchase["status"] == "PENDING":
             self._pay(purchase["payment"]["sandbox_url"])  # in production: Stripe's payment sheet with payment.client_secret
             self.point("paid")
@@ -170,8 +170,7 @@ class App(Flasher):
             if refusal.code != "acknowledgement_required" or not set(refusal.problem["required_reasons"]) <= set(accepts):
                 raise
             wish |= {"acknowledged_reasons": refusal.problem["required_reasons"]}
-            self.phone.keep(purchase_key=None)
-            return self.api.call("POST", "marketplace/purchases/", wish, key=self.phone.made("purchase_key"))
+            return self.api.call("POST", "marketplace/purchases/", wish, key=self.phone.made("acknowledged_purchase_key"))
 
     def save_stock(self, rider: dict[str, Any]) -> None:
         """Read what is in the ECU, keep it on the phone and in the vault, and its restore ticket on the phone.
