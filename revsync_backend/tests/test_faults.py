@@ -75,6 +75,13 @@ def test_an_honest_client_is_refused_only_where_the_clock_is_off():
     assert found(evidence(), [], unexpected=("POST /x: 400",), may_refuse=True) == []
 
 
+@pytest.mark.parametrize("status", [0, 503])
+def test_a_rolling_restart_fails_nobody(status):
+    lines = [line(status=status, retry_after="1")]
+    assert judge(evidence(), lines, unexpected=()).broken == []
+    assert len(judge(evidence(), lines, unexpected=(), may_fail=False).broken) == 1
+
+
 def transfer(payout: str = "o1", amount: int = 100, reversed: int = 0) -> dict:
     return {"metadata": {"payout": payout}, "amount": amount, "amount_reversed": reversed}
 

@@ -82,7 +82,13 @@ def play(scenario: Scenario, stand: Stand, *, seed: int, is_short: bool, journal
     if not processes.wait_until(lambda: not stand.is_busy(), seconds=QUIET_WITHIN_SECONDS, pause=1):
         broken.append(f"tasks or events still wait after {QUIET_WITHIN_SECONDS} s")
     unexpected = [text for client in load.clients for text in client.unexpected]
-    verdict = judge(Evidence.of(stand, buyer_ids), journal.lines[first:], unexpected=unexpected, may_refuse=scenario.may_refuse)
+    verdict = judge(
+        Evidence.of(stand, buyer_ids),
+        journal.lines[first:],
+        unexpected=unexpected,
+        may_refuse=scenario.may_refuse,
+        may_fail=scenario.may_fail,
+    )
     verdict.broken += judge_payouts(stand.rows(PAYOUTS), stand.everything_of("transfers"))
     verdict.broken = broken + verdict.broken + load.failures + invariants(stand)
     return report.Row(scenario.name, what, verdict, settled_seconds)

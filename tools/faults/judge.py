@@ -67,8 +67,11 @@ class Evidence:
         return not any(_of_money(self))
 
 
-def judge(evidence: Evidence, lines: list[Line], *, unexpected: Iterable[str], may_refuse: bool) -> Verdict:
-    """All rules over one scenario. `may_refuse`: 4xx to honest clients are allowed (a clock that is off)."""
+def judge(
+    evidence: Evidence, lines: list[Line], *, unexpected: Iterable[str], may_refuse: bool = False, may_fail: bool = True
+) -> Verdict:
+    """All rules over one scenario. `may_refuse`: 4xx to honest clients are allowed (a clock that is off); `may_fail`: a request
+    may stay without an answer, or get 503 (not in a rolling restart)."""
     verdict = Verdict(requests=sum(line.status is None and line.what != "gave_up" for line in lines))
     verdict.purchases.update(row["status"] for row in evidence.rows.values())
     verdict.refunds = sum(amount > 0 for amount in evidence.refunds.values())
@@ -77,6 +80,8 @@ def judge(evidence: Evidence, lines: list[Line], *, unexpected: Iterable[str], m
     verdict.broken += _of_promises(evidence, lines)
     verdict.broken += _of_money(evidence)
     verdict.broken += _of_states(evidence)
+    if not may_fail:
+        verdict.broken += [f"{line.method} {line.path} failed: {line.status or 'no answer'}" for line in lines if line.status in (0, 503)]
     if not may_refuse:
         verdict.broken += [f"an honest client was refused: {text}" for text in unexpected]
         verdict.broken += [f"a client gave up: {line.body}" for line in lines if line.what == "gave_up"]

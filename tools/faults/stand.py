@@ -3,6 +3,7 @@
 import contextlib
 import json
 import signal
+import sqlite3
 import subprocess
 import time
 import urllib.error
@@ -91,6 +92,22 @@ class Stand(process_tree.System):
         with contextlib.closing(psycopg2.connect(self.runtime()["DATABASE_URL"])) as connection, connection.cursor() as cursor:
             cursor.execute(sql, parameters)
             return cursor.fetchall()
+
+    def execute(self, sql: str) -> int:
+        """A change of due dates in the database; returns how many rows."""
+        with contextlib.closing(psycopg2.connect(self.runtime()["DATABASE_URL"])) as connection, connection, connection.cursor() as cursor:
+            cursor.execute(sql)
+            return cursor.rowcount
+
+    def send_events_again(self, *, days: float) -> int:
+        """Let every event of the payment server be so old, and due once more; returns how many."""
+        path = self.data / "payments" / "payments.sqlite3"
+        with contextlib.closing(sqlite3.connect(path, timeout=20)) as store, store:
+            store.execute(
+                "UPDATE objects SET body = json_set(body, '$.created', json_extract(body, '$.created') - ?) WHERE kind = 'event'",
+                (int(days * 86_400),),
+            )
+            return store.execute("UPDATE deliveries SET delivered = NULL, attempts = 0, due = 0").rowcount
 
     def provider(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """A call of the payment server: its API, or one of its switches."""
