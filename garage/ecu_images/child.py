@@ -33,9 +33,9 @@ def run_inspection(
 ) -> Inspection:
     """Inspect the file at `path` in a child process of its own and return its report.
 
-    Never raises for what is in the file. A child that hits its CPU, memory or wall-clock limit is killed, and the report
-    says `inspection_limit`. Raises OSError when no process can be started, and RuntimeError when the child itself is
-    broken: both are our fault, never the file's.
+    Never raises for what is in the file. A child that hits its CPU or memory limit is killed, and the report says
+    `inspection_limit`. Raises TimeoutError when the machine is too busy to give it its two seconds, OSError when no process
+    can be started, and RuntimeError when the child itself is broken: all are our fault, never the file's.
     """
     try:
         answer = _answer_of("inspect", [path, name], timeout_seconds, cpu_seconds, memory_bytes)
@@ -87,7 +87,7 @@ def _answer_of(
     except subprocess.TimeoutExpired as late:
         child.kill()
         child.communicate()
-        raise _LimitReached(f"took longer than {timeout_seconds:g} seconds") from late
+        raise TimeoutError(f"the inspection gave no answer in {timeout_seconds:g} seconds") from late
     except BaseException:
         child.kill()
         child.wait()

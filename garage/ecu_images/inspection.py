@@ -71,7 +71,7 @@ def _image_of(data: bytes) -> bytes | None:
         return data if limits.MIN_IMAGE_BYTES <= len(data) <= limits.MAX_IMAGE_BYTES else None
     scan = records.scan_intel_hex if kind == INTEL_HEX else records.scan_s_record
     try:
-        return scan(data.removeprefix(sniffing.BYTE_ORDER_MARK)).image(GAP_BYTE)
+        return scan(data.removeprefix(sniffing.BYTE_ORDER_MARK), keep=True).image(GAP_BYTE)
     except records.RecordRefused:
         return None
 

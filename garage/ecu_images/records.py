@@ -47,7 +47,8 @@ class RecordRefused(Exception):
 class _Runs:
     """Address ranges in file order, merged while they follow each other."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep: bool) -> None:
+        self.keep = keep
         self.ranges: list[list[int]] = []
         self.data: dict[int, bytearray] = {}  # by the number of its range
         self.data_bytes = 0
@@ -68,7 +69,8 @@ class _Runs:
             self._last = [start, end, len(self.ranges)]
             self.data[self._last[2]] = bytearray()
             self.ranges.append(self._last)
-        self.data[self._last[2]] += data
+        if self.keep:
+            self.data[self._last[2]] += data
         if self.lowest is None or start < self.lowest:
             self.lowest = start
         self.highest = max(self.highest, end)
@@ -90,7 +92,7 @@ class _Runs:
             if start != reached:
                 fragments += 1
             reached = end
-        pieces = tuple((start, self.data[number]) for start, _, number in self.ranges)
+        pieces = tuple((start, self.data[number]) for start, _, number in self.ranges) if self.keep else ()
         return Layout(base=self.lowest, end=self.highest, data_bytes=self.data_bytes, fragments=fragments, pieces=pieces)
 
 
@@ -110,9 +112,9 @@ def _lines(text: bytes):
         offset += len(line)
 
 
-def scan_intel_hex(text: bytes) -> Layout:
-    """Check every record of an Intel HEX file; raise RecordRefused at the first one that is not right."""
-    runs = _Runs()
+def scan_intel_hex(text: bytes, *, keep: bool = False) -> Layout:
+    """Check every record of an Intel HEX file; raise RecordRefused at the first one that is not right. `keep` for `image`."""
+    runs = _Runs(keep=keep)
     base = 0
     modes: set[int] = set()
     ended = False
@@ -160,9 +162,9 @@ COUNT_KINDS = frozenset(b"56")
 END_KINDS = frozenset(b"789")
 
 
-def scan_s_record(text: bytes) -> Layout:
-    """Check every record of an S-record file; raise RecordRefused at the first one that is not right."""
-    runs = _Runs()
+def scan_s_record(text: bytes, *, keep: bool = False) -> Layout:
+    """Check every record of an S-record file; raise RecordRefused at the first one that is not right. `keep` for `image`."""
+    runs = _Runs(keep=keep)
     records = 0
     ended = False
     for offset, record in _lines(text):

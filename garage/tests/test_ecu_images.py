@@ -383,9 +383,8 @@ class TestTheChildProcess:
         path = tmp_path / "file"
         path.write_bytes(STOCK)
 
-        report = run_inspection(path, timeout_seconds=0.001)
-
-        assert errors(report) == ["inspection_limit"]
+        with pytest.raises(TimeoutError):  # a busy machine is not the file's fault
+            run_inspection(path, timeout_seconds=0.001)
 
     def test_a_vanished_file_is_our_fault_and_no_verdict(self, tmp_path):
         with pytest.raises(RuntimeError, match="inspection process"):

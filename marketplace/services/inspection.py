@@ -2,18 +2,18 @@
 
 import hashlib
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 from django.db import transaction
 
 from core import audit, storage
-from core.exceptions import InvalidInput
+from core.exceptions import InvalidInput, ServiceUnavailable
 from core.models import Upload
 from core.uploads.enums import UploadPurpose, UploadState
 from garage.ecu_images import Finding, Inspection, XRay, compare_claims, run_inspection, run_xray, xray
@@ -28,6 +28,7 @@ from users.enums import NoticeType
 from users.models import User
 from users.services import notify
 
+T = TypeVar("T")
 NO_KEY = "uploads/swept"
 
 
@@ -93,7 +94,7 @@ def inspect_upload(
     gone. Both sides of a comparison are the author's own, so nobody learns anything about somebody else's image. Starts
     child processes, so never call it in a transaction.
     Raises: InvalidInput at /upload_id (missing, foreign, another purpose, not checked yet), /stock_upload_id or
-    /stock_file, ServiceUnavailable("storage").
+    /stock_file, ServiceUnavailable (storage, inspection).
     """
     upload = Upload.objects.filter(pk=upload_id, owner_id=author.pk, purpose=UploadPurpose.TUNE_FILE).first()
     if upload is None:
@@ -129,7 +130,7 @@ def inspect_version(*, version_id: UUID, at: datetime) -> None:
 
     Called by the worker; idempotent: a version in another state is left alone. Files are read, inspected and stored
     under the hash of those very bytes before the transaction; it locks tune and version. Tells the tuner.
-    Raises: ServiceUnavailable("storage"), nothing changed.
+    Raises: ServiceUnavailable (storage, inspection), nothing changed.
     """
     version = TuneVersion.objects.filter(pk=version_id, status=VersionStatus.VALIDATING).select_related("tune").first()
     if version is None:
@@ -199,9 +200,9 @@ def examine(path: Path, *, name: str, sha256: str, claims: Claims, stock_key: st
     """Read the bytes at `path` in the child process, and hold them against claims, stock images and others' tunes.
 
     The one judgement of dry run and worker. Two indexed queries, no writes, never in a transaction. With a `stock_key`
-    the image is compared with the one stored there, in a process of its own.
+    the image is compared with the one stored there, in a process of its own. Raises: ServiceUnavailable("inspection").
     """
-    report = run_inspection(path, name=name)
+    report = _patiently(run_inspection, path, name=name)
     findings = list(report.findings)
     if hashlib.sha256(path.read_bytes()).hexdigest() != sha256:
         findings.append(Finding("bytes_differ", FindingSeverity.ERROR, "The stored file is not the one that was uploaded and checked."))
@@ -225,6 +226,14 @@ def change_summary(xrays: Iterable[XRay | None]) -> str:
     return " ".join(dict.fromkeys(xray.summary(seen) for seen in xrays if seen is not None))
 
 
+def _patiently(run: Callable[..., T], *args: Any, **named: Any) -> T:
+    """A machine too busy to inspect is an outage: the file is asked about again later, and not refused."""
+    try:
+        return run(*args, **named)
+    except TimeoutError as late:
+        raise ServiceUnavailable("inspection") from late
+
+
 def _keep(file: TuneFile, path: Path) -> None:
     """Store the bytes under their hash, unless they are there: another version may have been published with them."""
     key = content_key(file.sha256)
@@ -239,7 +248,7 @@ def _keep(file: TuneFile, path: Path) -> None:
 def _compare(base_key: str, path: Path) -> XRay | Finding:
     try:
         with _fetched(base_key) as base:
-            return run_xray(base, path)
+            return _patiently(run_xray, base, path)
     except storage.ObjectMissing:
         return Finding("not_compared", FindingSeverity.WARNING, "The stock image's bytes are gone, so nothing was compared.")
 

@@ -146,6 +146,17 @@ class TestTheSameJudgement:
 
         assert (said["verdict"], [row["rule"] for row in said["findings"]]) == ("refused", ["malware_found"])
 
+    def test_a_busy_machine_is_an_outage_and_no_verdict(self, tune, client, monkeypatch):
+        upload = ready_upload(tune.tuner.user, image_bytes("busy"))
+        real = inspection.run_inspection
+        monkeypatch.setattr(inspection, "run_inspection", lambda *a, **k: real(*a, timeout_seconds=0.001, **k))
+
+        answer = client.post("marketplace/inspections/", {"upload_id": str(upload.pk)})
+
+        assert (answer.status_code, answer.json()["code"], answer.json()["service"]) == (503, "service_unavailable", "inspection")
+        version = make_version(client, tune, {"upload_id": str(upload.pk), "fitments": [fitment()]})
+        assert version.status == VersionStatus.VALIDATING  # its task tries again later
+
     @pytest.mark.django_db(transaction=True)
     def test_no_child_runs_in_a_transaction(self, monkeypatch):
         """A slow file would hold locks and a connection for seconds."""
