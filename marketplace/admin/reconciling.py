@@ -5,7 +5,7 @@ from typing import Any
 from django.contrib import admin
 
 from core.admin_base import Decision, Panel, ReadOnlyAdmin, link_to, mark
-from core.admin_site import site
+from core.admin_site import Queue, site
 from marketplace.enums import DifferenceState, WebhookEventStatus
 from marketplace.models import ProviderDifference, ProviderWatch, WebhookEvent
 from marketplace.money import amount_text
@@ -93,3 +93,25 @@ class ProviderDifferenceAdmin(ReadOnlyAdmin):
 class ProviderWatchAdmin(ReadOnlyAdmin):
     icon, rank = "visibility", 63
     list_display = ("watched_at", "walked_at", "restoring_since", "restored_at", "note")
+
+
+site.add_queue(
+    Queue(
+        title="Payments that differ",
+        model=ProviderDifference,
+        filters={"state": DifferenceState.OPEN.value},
+        icon="difference",
+        hint="The provider and we say different things, or captured money licenses nobody.",
+        rank=9,
+    )
+)
+site.add_queue(
+    Queue(
+        title="Parked events",
+        model=WebhookEvent,
+        filters={"status": WebhookEventStatus.PARKED.value},
+        icon="webhook",
+        hint="What the provider told us and could not be applied.",
+        rank=14,
+    )
+)
