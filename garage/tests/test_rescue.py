@@ -1,6 +1,7 @@
 """Rescue links: the way back from any phone, and nothing else by the same door."""
 
 import hashlib
+import re
 from datetime import timedelta
 
 import pytest
@@ -8,12 +9,14 @@ import requests
 from django.db import IntegrityError, transaction
 
 from core import clock
+from core.exceptions import PermissionRefused
 from core.models import AuditEvent
+from core.testing.admin import admin_client, decide
 from core.testing.http import ApiClient, client_for
 from core.testing.races import race
 from core.uploads.tests.factories import stored_upload
 from garage import services
-from garage.exceptions import RescueLinkInvalid
+from garage.exceptions import RescueLinkInvalid, StockFileRequired, VehicleNotFound
 from garage.models import RescueLink, StockFile
 from garage.tests.factories import RESCUE_TOKEN, RescueLinkFactory, VehicleFactory, VehicleTransferFactory
 from garage.tests.test_stock_files import save, stock_image, upload_of
@@ -92,6 +95,58 @@ class TestMaking:
         event = AuditEvent.objects.get(act="rescue_link.made")
         assert (event.actor_id, event.subject_id) == (owner.user.pk, owner.vehicle.pk)
         assert event.facts == {"rescue_link_id": body["id"]}
+
+
+class TestStaff:
+    @pytest.fixture
+    def admin(self):
+        return UserFactory(admin=True)
+
+    def issue(self, owner, admin):
+        return services.issue_rescue_link(actor=admin, vehicle_id=owner.vehicle.pk, reason="Called us from the road.", at=clock.now())
+
+    def test_makes_one_however_many_are_open_and_the_owner_is_told(self, owner, admin):
+        for _ in range(5):
+            made(owner)
+
+        link, token = self.issue(owner, admin)
+
+        assert (link.made_by, rescue(token).status_code) == (admin, 200)
+        assert Notice.objects.get(user=owner.user, title="Our staff made a rescue code").link_id == owner.vehicle.pk
+        event = AuditEvent.objects.filter(act="rescue_link.made").latest("at")
+        assert (event.actor_id, event.reason) == (admin.pk, "Called us from the road.")
+
+    def test_the_owner_revokes_it(self, owner, admin):
+        link, token = self.issue(owner, admin)
+
+        assert owner.delete(f"{owner.links}{link.pk}/").status_code == 204
+        assert rescue(token).status_code == 404
+
+    def test_for_a_blocked_owner_too(self, owner, admin):
+        block(owner.user)
+
+        assert rescue(self.issue(owner, admin)[1]).status_code == 200
+
+    def test_nobody_else_does(self, owner):
+        with pytest.raises(PermissionRefused):
+            self.issue(owner, owner.user)
+        assert RescueLink.objects.count() == 0
+
+    def test_wants_a_vehicle_with_a_stock_image(self, owner, admin):
+        owner.delete(f"garage/vehicles/{owner.vehicle.pk}/")
+        with pytest.raises(VehicleNotFound):
+            self.issue(owner, admin)
+        owner.vehicle = VehicleFactory(with_ecu=True)
+        with pytest.raises(StockFileRequired):
+            self.issue(owner, admin)
+
+    def test_the_admin_shows_it_once(self, owner, admin):
+        client = admin_client(admin)
+        answer = decide(client, owner.vehicle, "rescue", reason="Called us from the road.")
+        first, second = (client.get(answer.url).content.decode() for _ in range(2))
+
+        assert rescue(re.search(r"/rescue#([\w-]+)", first).group(1)).status_code == 200
+        assert "/rescue#" not in second
 
 
 class TestUsing:
