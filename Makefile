@@ -6,7 +6,7 @@ REVSYNC_DATA_DIR ?= .data
 export PORT REVSYNC_DATA_DIR REVSYNC_PUBLIC_HOST
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-long demo demo-tuner vectors verifiers faults bench lint types layers openapi examples openapi-check schemathesis schemathesis-long client-ts virtual-bench debian-check migrations-check admin-hostile compose-env requirements doctor logs clean
+.PHONY: help install install-dev run test test-long demo demo-tuner demo-money drill vectors verifiers faults bench lint types layers openapi examples openapi-check schemathesis schemathesis-long client-ts virtual-bench debian-check migrations-check admin-hostile compose-env requirements doctor logs clean restore-drill
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,12 @@ demo: install ## Play the rider's journey against the running server and show ea
 demo-tuner: install ## Play how a tuner applies, is approved, publishes and is found
 	@$(BIN)/python tools/demo_tuner_journey.py --base-url $(BASE_URL) --data-dir $(REVSYNC_DATA_DIR)
 
+demo-money: install-dev ## Play a year of sales, refunds, disputes and payouts, draw the balances and prove the ledger
+	@$(BIN)/python tools/with_test_settings.py --servers $(BIN)/python tools/demo_money.py
+
+drill: install-dev ## Recall a version under 200 concurrent downloads in a system of its own, and print who was told when
+	@$(BIN)/python tools/drill.py $(ARGS)
+
 vectors: install-dev ## Write docs/vectors (the same bytes every time)
 	@$(BIN)/python tools/make_vectors.py
 
@@ -51,6 +57,9 @@ bench-enumeration: install-dev ## Measure whether any answer tells who has an ac
 admin-hostile: install-dev ## Open every list of the admin full of hostile text in a real browser (wants Chromium)
 	@command -v chromium chromium-browser google-chrome google-chrome-stable >/dev/null || { echo 'install Chromium first'; exit 1; }
 	@$(BIN)/python -m pytest -q -s --show-capture=no revsync_backend/tests/test_admin_in_a_browser.py
+
+restore-drill: install-dev ## Lose database and files of a system of its own, restore both, and let the provider tell the rest
+	@$(BIN)/python -m tools.restore_drill $(ARGS)
 
 compose-env: install ## Write .env with fresh secrets for docker compose (once)
 	@$(BIN)/python tools/make_compose_env.py
