@@ -1,5 +1,5 @@
 """The marketplace for staff, one module for each noun. Tables that are derived for search and lists are not shown."""
 
-from marketplace.admin import cases, purchasing, reconciling, trust, tunes
+from marketplace.admin import cases, payouts, purchasing, reconciling, trust, tunes
 
-__all__ = ["cases", "purchasing", "reconciling", "trust", "tunes"]
+__all__ = ["cases", "payouts", "purchasing", "reconciling", "trust", "tunes"]

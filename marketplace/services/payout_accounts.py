@@ -43,9 +43,8 @@ def open_onboarding(*, user: User, at: datetime) -> tuple[PayoutAccount, str, da
         if not person.mfa_enabled:
             raise MfaNotEnabled("Money is paid out only to people with a second factor. Turn it on first.")
         tuner = get_profile_of(person)
-        row, is_new = PayoutAccount.objects.get_or_create(tuner=tuner, defaults={"created_at": at})
-        if is_new:
-            audit.record(act="payout_account.opened", actor_id=user.pk, subject_id=row.pk, at=at, tuner_id=tuner.pk)
+        row, _ = PayoutAccount.objects.get_or_create(tuner=tuner, defaults={"created_at": at})
+        audit.record(act="payout_account.opened", actor_id=user.pk, subject_id=row.pk, at=at, tuner_id=tuner.pk)
     try:
         row = _open_account(row, tuner=tuner, email=person.email, at=at)
         assert row.account_id is not None  # the constraint says so

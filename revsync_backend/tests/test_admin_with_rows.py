@@ -35,7 +35,16 @@ from marketplace.models import (
     WebhookEvent,
 )
 from marketplace.services import status, stops
-from marketplace.tests.factories import CaseAttachmentFactory, DisputeFactory, FavoriteFactory, PaymentAttemptFactory, RefundFactory
+from marketplace.tests.factories import (
+    CaseAttachmentFactory,
+    DisputeFactory,
+    FavoriteFactory,
+    FileXRayFactory,
+    PaymentAttemptFactory,
+    PayoutFactory,
+    RefundFactory,
+    TuneVersionFactory,
+)
 from marketplace.tests.factories.trust import ride_for
 from tuners import services as tuner_services
 from tuners.tests.factories import (
@@ -92,6 +101,7 @@ def make_rows():
     PaymentAttemptFactory()
     stop = stops.hold_version(actor=UserFactory(admin=True, mfa=True), version_id=ride.version.pk, reason=HOSTILE, at=at)
     stops.acknowledge_stop(rider=ride.buyer, stop_id=stop.stops.get().pk, at=at)
+    FileXRayFactory(file=TuneVersionFactory().files.get())
     status.publish_status(at=at)
     CounterFloor.objects.create(tune_id=ride.tune.pk, least_counter=2, since=at)
     RevokedKey.objects.create(keyid="ab" * 32, role="ticket", reason=HOSTILE, revoked_at=at)
@@ -103,6 +113,7 @@ def make_rows():
 
     CaseAttachmentFactory(message__text=HOSTILE, name=HOSTILE)
     RefundFactory()
+    PayoutFactory(paid=True)
     DisputeFactory(reason=HOSTILE, evidence={"messages": [{"text": HOSTILE}]}, evidence_text=HOSTILE)
 
     AuditSeal.objects.create(number=1, previous_hash=b"p", hash=b"h", sealed_at=at, row_count=1, entries=b"e" * 56)

@@ -10,6 +10,12 @@ def account_of(kit):
     return PayoutAccount.objects.filter(tuner=kit.profile).first() or PayoutAccountFactory(tuner=kit.profile)
 
 
+@recipe("list_payouts")
+def _(kit, world):
+    PayoutFactory(account=account_of(kit), paid=True)
+    return Call()
+
+
 @recipe("get_payout")
 def _(kit, world):
     return Call(path={"payout": PayoutFactory(account=account_of(kit), paid=True).pk})
