@@ -82,12 +82,14 @@ def open_case(
         known = CaseMessage.objects.select_related("case").filter(pk=message_id).first()
         if known is not None:
             return known.case
+    author = policies.author_of(purchase, by) if by is not None else CaseAuthor.SYSTEM
+    if status == CaseStatus.OPEN and author in (CaseAuthor.TUNER, CaseAuthor.STAFF):
+        status = CaseStatus.WAITING_RIDER  # their first word is one that the rider has to answer
     with transaction.atomic():
         hold_people(purchase.pk)
         case, is_new = _new_or_open(purchase, kind=kind, by=by, flash_id=flash_id, status=status, at=at)
         if not is_new and by is not None:
             raise CaseAlreadyOpen(case=str(case.pk))
-        author = policies.author_of(purchase, by) if by is not None else CaseAuthor.SYSTEM
         message = _write(case, author=author, by=by, text=text, id=message_id, upload_ids=upload_ids, at=at)
         if not is_new and status == CaseStatus.WAITING_STAFF:
             _escalate(case, at=at)

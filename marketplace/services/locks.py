@@ -1,4 +1,4 @@
-"""In which order rows are locked: people, then the purchase, then its case, license, refunds and disputes."""
+"""In which order rows are locked: people, then the purchase, then its license, case, refunds and disputes."""
 
 from uuid import UUID
 

@@ -46,7 +46,7 @@ from marketplace.policies.purchasing import KEY_TRUSTED_FOR
 from marketplace.services.books import book_owed_paid, book_refund, book_refund_failed
 from marketplace.services.cases import add_message, lock_case, open_case, resolve_case
 from marketplace.services.locks import lock_purchase
-from marketplace.services.rights import revoke_license
+from marketplace.services.rights import lock_license, revoke_license
 from marketplace.services.settlement import CLOCKS_DIFFER_BY, alarm, apply_intent
 from users.enums import NoticeSeverity, NoticeType
 from users.models import User
@@ -187,6 +187,7 @@ def decide_refund(*, case_id: UUID, actor: User, resolution: str, reason: str, a
         raise CaseNotFound
     with transaction.atomic():
         purchase = lock_purchase(purchase_id)
+        lock_license(purchase)  # before the case: a flash report holds its license when it opens one
         case = lock_case(case_id)
         case_policies.ensure_may_decide(actor, purchase)
         wish = purchase.refunds.select_for_update(no_key=True).filter(case=case, status=RefundStatus.PENDING, reserved_at=None).first()
@@ -249,8 +250,9 @@ def send_refund(*, refund_id: UUID, at: datetime) -> Refund | None:
             except payments.ProviderUnsure:
                 truth = _look(refund)
             except payments.ProviderRefused as refusal:
+                _follow_strangers(refund, at=at)
                 truth = _look(refund)
-                if truth is None:
+                if truth is None and Refund.objects.filter(pk=refund.pk, provider_refund_id=None).exists():
                     log.error("refund_refused_for_good", refund=str(refund.pk), code=refusal.code)
                     return _refuse(refund_id=refund.pk, code=refusal.code or "refused", at=at)
         if truth is not None:
@@ -274,6 +276,16 @@ def _look(refund: Refund) -> payments.Refund | None:
     """What the provider's own list has under this refund's name."""
     found = payments.list_refunds(intent_id=_intent_of(refund.purchase))
     return next((each for each in found if each.metadata.get("refund") == str(refund.pk)), None)
+
+
+def _follow_strangers(refund: Refund, *, at: datetime) -> None:
+    """Refunds of this payment that were made at the provider and that we had not heard of: perhaps one of them is this money."""
+    for truth in list(payments.list_refunds(intent_id=_intent_of(refund.purchase))):
+        if not Refund.objects.filter(provider_refund_id=truth.id).exists() and "refund" not in truth.metadata:
+            try:
+                apply_refund(truth=truth, at=at)
+            except PaymentMismatch as mismatch:
+                alarm(subject_id=refund.pk, note=str(mismatch), at=at)
 
 
 def _intent_of(purchase: Purchase) -> str:
@@ -346,6 +358,7 @@ def _row_of(truth: payments.Refund, purchase: Purchase, *, at: datetime) -> Refu
         if wish.reserved_at is None and truth.amount_minor <= left:
             wish.amount_minor = truth.amount_minor
             _reserve(purchase, wish, at=at, send=False)
+            _resolve_as_given(purchase, wish, at=at)
             return wish
         if wish.reserved_at is not None and truth.amount_minor == wish.amount_minor and truth.amount_minor > left:
             return wish
@@ -361,6 +374,16 @@ def _row_of(truth: payments.Refund, purchase: Purchase, *, at: datetime) -> Refu
     )
     _reserve(purchase, refund, at=at, send=False)
     return refund
+
+
+def _resolve_as_given(purchase: Purchase, wish: Refund, *, at: datetime) -> None:
+    """The case of a wish that staff granted at the provider is decided thereby."""
+    case = Case.objects.open().select_for_update(no_key=True).filter(pk=wish.case_id).first()
+    if case is not None:
+        case.purchase = purchase
+        is_full = policies.left_minor(purchase) == 0
+        resolution = CaseResolution.FULL_REFUND if is_full else CaseResolution.PARTIAL_REFUND
+        resolve_case(case, resolution=resolution, reason="It was given back at the payment provider.", actor_id=None, at=at)
 
 
 def _cause(truth: payments.Refund) -> str:

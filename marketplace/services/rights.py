@@ -8,13 +8,14 @@ from marketplace.enums import LicenseState
 from marketplace.models import License, Purchase
 
 
-def _lock(purchase: Purchase) -> License:
+def lock_license(purchase: Purchase) -> License:
+    """The license of a paid purchase, locked."""
     return License.objects.select_for_update(no_key=True).get(purchase_id=purchase.pk)
 
 
 def suspend_license(*, purchase: Purchase, reason: str, at: datetime) -> None:
     """Stop every use for now. A revoked one stays revoked. Idempotent."""
-    license = _lock(purchase)
+    license = lock_license(purchase)
     if license.state in (LicenseState.SUSPENDED, LicenseState.REVOKED):
         return
     license.suspended_from, license.state, license.suspended_at = license.state, LicenseState.SUSPENDED, at
@@ -24,7 +25,7 @@ def suspend_license(*, purchase: Purchase, reason: str, at: datetime) -> None:
 
 def restore_license(*, purchase: Purchase, reason: str, at: datetime) -> None:
     """Lift a suspension: the license is what it was, with what flash reports made of it meanwhile. Idempotent."""
-    license = _lock(purchase)
+    license = lock_license(purchase)
     if license.state != LicenseState.SUSPENDED:
         return
     license.state, license.suspended_from, license.suspended_at = license.suspended_from, "", None
@@ -34,7 +35,7 @@ def restore_license(*, purchase: Purchase, reason: str, at: datetime) -> None:
 
 def revoke_license(*, purchase: Purchase, reason: str, at: datetime, actor_id: UUID | None = None) -> None:
     """End it for good: the tune can be bought again. Idempotent."""
-    license = _lock(purchase)
+    license = lock_license(purchase)
     if license.state == LicenseState.REVOKED:
         return
     license.state, license.revoked_at, license.suspended_from, license.suspended_at = LicenseState.REVOKED, at, "", None

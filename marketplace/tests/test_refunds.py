@@ -1,6 +1,7 @@
 """Money back: at once or by a decision, through the provider and its moods, and races for it on real connections."""
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -10,8 +11,10 @@ from django.db.models import Sum
 from core import clock
 from core.exceptions import ServiceUnavailable
 from core.idempotency import Claim
+from core.invariants import verify
 from core.testing.http import client_for
 from core.testing.tasks import run_all
+from marketplace import payments as gateway
 from marketplace.enums import CaseKind, CaseStatus, LedgerAccount, LicenseState, PurchaseStatus, RefundCause, RefundStatus
 from marketplace.models import Case, GrantedPurchase, LedgerEntry, LedgerSet, Purchase, Refund
 from marketplace.services import refunds
@@ -291,10 +294,10 @@ class TestProvider:
         from marketplace.payments import create_refund
 
         _rider, purchase, intent_id = bought(payments)
-        create_refund(key="by-hand-1", intent_id=intent_id, amount_minor=4900, metadata={})
+        create_refund(key=f"by-hand-1-{intent_id}", intent_id=intent_id, amount_minor=4900, metadata={})
         deliver(payments, intent_id, types="charge.refunded")
         part = now_of(purchase)
-        create_refund(key="by-hand-2", intent_id=intent_id, amount_minor=10000, metadata={})
+        create_refund(key=f"by-hand-2-{intent_id}", intent_id=intent_id, amount_minor=10000, metadata={})
         deliver(payments, intent_id)
 
         assert (part.status, part.refunded_minor, part.license.state) == ("PAID", 4900, "UNBOUND")
@@ -308,11 +311,46 @@ class TestProvider:
         rider, purchase, intent_id = bought(payments)
         grant(purchase)
         ask(rider, purchase)
-        create_refund(key="by-hand", intent_id=intent_id, amount_minor=14900, metadata={})
+        create_refund(key=f"by-hand-{intent_id}", intent_id=intent_id, amount_minor=14900, metadata={})
         deliver(payments, intent_id)
 
         refund = Refund.objects.get()
         assert (refund.status, refund.cause, now_of(purchase).status) == ("SUCCEEDED", "CASE", "REFUNDED")
+        assert Case.objects.get().resolution == "FULL_REFUND"
+
+    def test_what_was_given_back_there_before_we_asked_is_not_owed(self, payments):
+        """Its event is still on the way when our own call is refused."""
+        from marketplace.payments import create_refund
+
+        rider, purchase, intent_id = bought(payments)
+        create_refund(key=f"by-hand-{intent_id}", intent_id=intent_id, amount_minor=14900, metadata={})
+        ask(rider, purchase)
+        run_all()
+
+        refund = Refund.objects.get()
+        assert (refund.status, refund.cause, refund.is_owed) == ("SUCCEEDED", "REQUEST", False)
+        assert not Case.objects.exists()
+        deliver(payments, intent_id)
+        assert Refund.objects.count() == 1
+
+    def test_everything_agrees_afterwards(self, payments):
+        """The whole of verify_invariants, after a part and the rest, one of which came back."""
+        rider, purchase, _ = bought(payments)
+        grant(purchase)
+        admin = UserFactory(admin=True)
+        for resolution, amount in (("PARTIAL_REFUND", 4900), ("FULL_REFUND", None)):
+            wish = Refund.objects.get(pk=ask(rider, purchase).json()["id"])
+            refunds.decide_refund(
+                case_id=wish.case_id, actor=admin, resolution=resolution, reason="Yes.", amount_minor=amount, at=clock.now()
+            )
+            run_all()
+        given = Refund.objects.order_by("pk").first()
+        truth = replace(gateway.get_refund(given.provider_refund_id), status="failed", failure_reason="lost_or_stolen_card")
+        refunds.apply_refund(truth=truth, at=clock.now())
+
+        assert (now_of(purchase).status, Refund.objects.owed().count()) == ("REFUNDED", 1)
+        money = ("books", "booked", "payment", "refund", "dispute", "ledger")
+        assert {name: found for name, found in verify() if found and any(word in name for word in money)} == {}
 
     def test_a_refused_one_is_owed(self, payments):
         """The payer's bank disputed the payment before the refund came through: the provider gives nothing back."""
