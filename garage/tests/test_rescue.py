@@ -140,8 +140,8 @@ class TestStaff:
         with pytest.raises(StockFileRequired):
             self.issue(owner, admin)
 
-    def test_the_admin_shows_it_once(self, owner, admin):
-        client = admin_client(admin)
+    def test_the_admin_shows_it_once(self, owner):
+        client = admin_client()
         answer = decide(client, owner.vehicle, "rescue", reason="Called us from the road.")
         first, second = (client.get(answer.url).content.decode() for _ in range(2))
 
