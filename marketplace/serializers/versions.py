@@ -59,15 +59,11 @@ class FitmentInput(Input):
 
 
 class _StockImageInput(Input):
-    stock_upload_id = serializers.UUIDField(
-        required=False, allow_null=True, help_text="A READY upload of STOCK_FILE of yours: the image that the tune was made from."
+    stock_image = serializers.UUIDField(
+        required=False,
+        allow_null=True,
+        help_text="The image that the tune was made from: a READY upload of STOCK_FILE of yours, or a stock file of your garage.",
     )
-    stock_file = serializers.UUIDField(required=False, allow_null=True, help_text="Instead of it: a stock file of your own garage.")
-
-    def validate(self, attrs: dict) -> dict:
-        if attrs.get("stock_upload_id") and attrs.get("stock_file"):
-            raise serializers.ValidationError({"stock_file": [serializers.ErrorDetail("Name one stock image only.", code="invalid")]})
-        return attrs
 
 
 class VersionFileInput(_StockImageInput):

@@ -84,8 +84,7 @@ def inspect_upload(
     hardware_number: str | None = None,
     fitments: Iterable[Mapping[str, Any]] = (),
     calibration_id_after: str | None = None,
-    stock_upload_id: UUID | None = None,
-    stock_file_id: UUID | None = None,
+    stock_image_id: UUID | None = None,
     at: datetime,
 ) -> Examined:
     """The dry run: what the real inspection would say of an own upload. Keeps nothing but an audit row; the upload stays unused.
@@ -93,13 +92,13 @@ def inspect_upload(
     Called by a tuner. An upload that was refused when it was checked is answered with what was found then: its bytes are
     gone. Both sides of a comparison are the author's own, so nobody learns anything about somebody else's image. Starts
     child processes, so never call it in a transaction.
-    Raises: InvalidInput at /upload_id (missing, foreign, another purpose, not checked yet), /stock_upload_id or
-    /stock_file, ServiceUnavailable (storage, inspection).
+    Raises: InvalidInput at /upload_id (missing, foreign, another purpose, not checked yet) or /stock_image,
+    ServiceUnavailable (storage, inspection).
     """
     upload = Upload.objects.filter(pk=upload_id, owner_id=author.pk, purpose=UploadPurpose.TUNE_FILE).first()
     if upload is None:
         raise InvalidInput.at("/upload_id", "unknown_upload", "There is no such upload of a tune file of yours.")
-    stock = find_stock_upload(author, stock_upload_id=stock_upload_id, stock_file_id=stock_file_id)
+    stock = find_stock_upload(author, stock_image_id, pointer="/stock_image")
     claims = Claims.of(
         fitments, calibration_id_after=calibration_id_after, tuner_id=author.tuner_profile.pk, hardware_number=hardware_number
     )

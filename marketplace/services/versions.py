@@ -42,7 +42,7 @@ def create_version(
 ) -> TuneVersion:
     """Take uploaded files over as a new version of an own tune and have them inspected.
 
-    Called by an active tuner. `files` are `{upload_id, fitments, calibration_id_after, stock_upload_id | stock_file}`, models as text;
+    Called by an active tuner. `files` are `{upload_id, fitments, calibration_id_after, stock_image}`, makes and models as text;
     requirements left out are the listing's. Locks the tune and the uploads. Queues marketplace.tasks.versions.inspect_version.
 
     Raises: TuneNotFound, TuneSuspended, InvalidInput (an upload or a model), VersionNumberTaken, TooManyUnpublishedVersions.
@@ -208,9 +208,7 @@ def _add_file(
     upload = claim_upload(upload_id=file["upload_id"], owner_id=author.pk, purpose=UploadPurpose.TUNE_FILE, at=at, pointer=pointer)
     if version.files.filter(sha256=upload.sha256).exists():
         raise InvalidInput.at(pointer, "repeated", "Another file of this version has the same bytes: give it both fitments.")
-    stock = find_stock_upload(
-        author, stock_upload_id=file.get("stock_upload_id"), stock_file_id=file.get("stock_file"), pointer=f"/files/{position}"
-    )
+    stock = find_stock_upload(author, file.get("stock_image"), pointer=f"/files/{position}/stock_image")
     row = TuneFile.objects.create(
         version=version,
         position=position,

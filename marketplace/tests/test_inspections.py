@@ -4,6 +4,7 @@ import hashlib
 import json
 import random
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, connection, transaction
@@ -154,8 +155,16 @@ class TestTheSameJudgement:
         answer = client.post("marketplace/inspections/", {"upload_id": str(upload.pk)})
 
         assert (answer.status_code, answer.json()["code"], answer.json()["service"]) == (503, "service_unavailable", "inspection")
-        version = make_version(client, tune, {"upload_id": str(upload.pk), "fitments": [fitment()]})
+        file = {"upload_id": str(upload.pk), "fitments": [fitment()]}
+        body = {"version": "1.0.0", "emissions_class": "UNCHANGED", "files": [file]}
+        made = client.post(f"marketplace/tunes/{tune.pk}/versions/", body).json()
+        run_all(raise_errors=False)
+        version = TuneVersion.objects.get(pk=made["id"])
         assert version.status == VersionStatus.VALIDATING  # its task tries again later
+        monkeypatch.undo()
+        run_all(until=clock.now() + timedelta(hours=1))
+        version.refresh_from_db()
+        assert version.status == VersionStatus.VALIDATED
 
     @pytest.mark.django_db(transaction=True)
     def test_no_child_runs_in_a_transaction(self, monkeypatch):
@@ -168,8 +177,8 @@ class TestTheSameJudgement:
             monkeypatch.setattr(inspection, name, lambda *a, real=real, **k: (seen.append(connection.in_atomic_block), real(*a, **k))[1])
         upload, stock = ready_upload(tune.tuner.user, image_bytes("outside")), stock_upload(tune.tuner.user)
 
-        dry_run(client, upload, stock_upload_id=str(stock.pk))
-        make_version(client, tune, {"upload_id": str(upload.pk), "fitments": [fitment()], "stock_upload_id": str(stock.pk)})
+        dry_run(client, upload, stock_image=str(stock.pk))
+        make_version(client, tune, {"upload_id": str(upload.pk), "fitments": [fitment()], "stock_image": str(stock.pk)})
 
         assert seen == [False] * 4
 
@@ -189,7 +198,7 @@ class TestXRay:
     def test_a_dry_run_tells_what_changed_in_ones_own_stock_image(self, tune, client):
         upload, stock = ready_upload(tune.tuner.user, image_bytes("seen")), stock_upload(tune.tuner.user)
 
-        said = dry_run(client, upload, stock_upload_id=str(stock.pk))
+        said = dry_run(client, upload, stock_image=str(stock.pk))
 
         assert said["verdict"] == "pass"
         assert said["change_summary"].endswith("checksums adjusted.")
@@ -206,7 +215,7 @@ class TestXRay:
         kept = StockFileFactory(vehicle=vehicle, upload_id=source.pk)
         upload = ready_upload(tune.tuner.user, image_bytes("kept"))
 
-        assert dry_run(client, upload, stock_file=str(kept.pk))["changes"]["regions"] > 0
+        assert dry_run(client, upload, stock_image=str(kept.pk))["changes"]["regions"] > 0
 
     def test_nobody_compares_with_what_is_not_theirs(self, tune, client):
         """Whoever could name any image would learn about it, one comparison at a time."""
@@ -220,10 +229,10 @@ class TestXRay:
         tune_file = ready_upload(tune.tuner.user, image_bytes("a tune as stock"))
         for body in (
             {"upload_id": theirs["upload_id"].pk},
-            {"upload_id": mine.pk, "stock_upload_id": theirs["stock_upload_id"].pk},
-            {"upload_id": mine.pk, "stock_file": theirs["stock_file"].pk},
-            {"upload_id": mine.pk, "stock_upload_id": tune_file.pk},
-            {"upload_id": mine.pk, "stock_upload_id": mine.pk},
+            {"upload_id": mine.pk, "stock_image": theirs["stock_upload_id"].pk},
+            {"upload_id": mine.pk, "stock_image": theirs["stock_file"].pk},
+            {"upload_id": mine.pk, "stock_image": tune_file.pk},
+            {"upload_id": mine.pk, "stock_image": mine.pk},
         ):
             answer = client.post("marketplace/inspections/", {name: str(value) for name, value in body.items()})
             assert answer.status_code == 400, answer.content
@@ -235,7 +244,7 @@ class TestXRay:
     def test_an_image_without_a_change_is_refused(self, tune, client):
         upload, stock = ready_upload(tune.tuner.user, STOCK), stock_upload(tune.tuner.user)
 
-        said = dry_run(client, upload, stock_upload_id=str(stock.pk))
+        said = dry_run(client, upload, stock_image=str(stock.pk))
 
         assert (said["verdict"], said["change_summary"]) == ("refused", "Nothing was changed.")
         assert "unchanged" in {row["rule"] for row in said["findings"]}
@@ -244,7 +253,7 @@ class TestXRay:
     def test_a_strange_stock_image_never_decides(self, tune, client, stock):
         upload, named = ready_upload(tune.tuner.user, image_bytes("strange")), stock_upload(tune.tuner.user, stock)
 
-        said = dry_run(client, upload, stock_upload_id=str(named.pk))
+        said = dry_run(client, upload, stock_image=str(named.pk))
 
         assert said["verdict"] == "pass"
         assert {"not_compared", "compared_with_stock"} & {row["rule"] for row in said["findings"]}
@@ -252,7 +261,7 @@ class TestXRay:
     def test_a_version_keeps_it_for_reviewers_and_tells_riders_coarsely(self, tune, client):
         upload, stock = ready_upload(tune.tuner.user, image_bytes("kept for review")), stock_upload(tune.tuner.user)
 
-        version = make_version(client, tune, {"upload_id": str(upload.pk), "fitments": [fitment()], "stock_upload_id": str(stock.pk)})
+        version = make_version(client, tune, {"upload_id": str(upload.pk), "fitments": [fitment()], "stock_image": str(stock.pk)})
 
         assert version.status == VersionStatus.VALIDATED, version.inspection_findings
         row = FileXRay.objects.get(file__version=version)
@@ -274,7 +283,7 @@ class TestXRay:
 
     def test_a_swept_stock_upload_is_a_warning(self, tune, client):
         upload, stock = ready_upload(tune.tuner.user, image_bytes("swept")), stock_upload(tune.tuner.user)
-        body = {"upload_id": str(upload.pk), "fitments": [fitment()], "stock_upload_id": str(stock.pk)}
+        body = {"upload_id": str(upload.pk), "fitments": [fitment()], "stock_image": str(stock.pk)}
         made = client.post(
             f"marketplace/tunes/{tune.pk}/versions/", {"version": "1.0.0", "emissions_class": "UNCHANGED", "files": [body]}
         ).json()
@@ -289,7 +298,7 @@ class TestXRay:
 
     def test_what_was_seen_never_changes(self, tune, client):
         upload, stock = ready_upload(tune.tuner.user, image_bytes("evidence")), stock_upload(tune.tuner.user)
-        version = make_version(client, tune, {"upload_id": str(upload.pk), "fitments": [fitment()], "stock_upload_id": str(stock.pk)})
+        version = make_version(client, tune, {"upload_id": str(upload.pk), "fitments": [fitment()], "stock_image": str(stock.pk)})
         row = FileXRay.objects.get(file__version=version)
 
         with _refused("filexray_immutable"):

@@ -151,7 +151,7 @@ def test_an_inspection_happens_wholly_or_not_at_all():
     VehicleModelFactory()
     tune = TuneFactory(tuner__makes=[])
     upload, stock = ready_upload(tune.tuner.user, image_bytes("killed")), stock_upload(tune.tuner.user)
-    file = {**fitment_input(), "upload_id": upload.pk, "stock_upload_id": stock.pk}
+    file = {**fitment_input(), "upload_id": upload.pk, "stock_image": stock.pk}
     facts = {"version": "1.0.0", "emissions_class": "UNCHANGED", "requirements": None}
     version = create_version(author=tune.tuner.user, tune_id=tune.pk, facts=facts, files=[file], at=clock.now())
 

@@ -93,8 +93,7 @@ class InspectionView(ApiView):
             hardware_number=body.get("hardware_number"),
             fitments=body.get("fitments", ()),
             calibration_id_after=body.get("calibration_id_after"),
-            stock_upload_id=body.get("stock_upload_id"),
-            stock_file_id=body.get("stock_file"),
+            stock_image_id=body.get("stock_image"),
             at=self.at,
         )
         report = examined.report

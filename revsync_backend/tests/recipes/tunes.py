@@ -1,8 +1,10 @@
 """marketplace/tunes/, versions, favourites, reviews of tunes."""
 
+from core.models import Upload
 from core.testing.matrix import Call
+from core.uploads.enums import UploadPurpose
 from core.uploads.tests.factories import UploadFactory
-from garage.tests.factories import CALIBRATION_ID, HARDWARE_NUMBER, IMAGE_SIZE_BYTES, VehicleModelFactory
+from garage.tests.factories import CALIBRATION_ID, HARDWARE_NUMBER, IMAGE_SIZE_BYTES, VehicleFactory, VehicleModelFactory
 from marketplace.models import Tune
 from marketplace.policies.tunes import MAX_UNPUBLISHED_VERSIONS
 from marketplace.tests.factories import PurchaseFactory, TuneFactory, TuneVersionFactory, image_bytes
@@ -102,15 +104,22 @@ def _file(kit):
     return ready_upload(kit.user, image_bytes(f"upload of {kit.role}"))
 
 
+def _stock_image(kit):
+    upload = ready_upload(kit.user, image_bytes(f"stock of {kit.role}"), name="stock.bin")
+    Upload.objects.filter(pk=upload.pk).update(purpose=UploadPurpose.STOCK_FILE)
+    return upload
+
+
 @recipe("inspect_upload")
 def _(kit, world):
-    return Call(body={"upload_id": _file(kit).pk}, refs=("/upload_id",))
+    body = {"upload_id": _file(kit).pk, "stock_image": _stock_image(kit).pk}
+    return Call(body=body, refs=("/upload_id", "/stock_image"))
 
 
 def _new_version(kit, tune):
-    file = {"upload_id": _file(kit).pk, "fitments": [FITMENT]}
+    file = {"upload_id": _file(kit).pk, "fitments": [FITMENT], "stock_image": _stock_image(kit).pk}
     body = {"version": "9.0.0", "emissions_class": "CLOSED_COURSE_ONLY", "changelog": "More torque.", "files": [file]}
-    return Call(path={"tune": tune.pk}, body=body, refs=("/files/0/upload_id",))
+    return Call(path={"tune": tune.pk}, body=body, refs=("/files/0/upload_id", "/files/0/stock_image"))
 
 
 @recipe("create_tune_version")
@@ -140,7 +149,8 @@ def _(kit, world):
 
 @recipe("create_test_ticket")
 def _(kit, world):
-    return Call(path={"version": _version(kit, validated=True, stored=True).pk}, body={"vehicle": kit.vehicle.pk}, refs=("/vehicle",))
+    vehicle = VehicleFactory(owner=kit.user, with_stock=True)  # the kit's own has been flashed with something else
+    return Call(path={"version": _version(kit, validated=True, stored=True).pk}, body={"vehicle": vehicle.pk}, refs=("/vehicle",))
 
 
 @recipe("cancel_version_review")
