@@ -31,7 +31,7 @@ from vbench.report import NOTICED, RESTORED, TUNED, UNTOUCHED, Outcomes, Run
 from vbench.wire import Command
 
 PAUSE_SECONDS = 0.05
-REPORTS_IN_SHORT = 40
+REPORTS, REPORTS_IN_SHORT = 400, 40
 STATUS_SECONDS = 60
 RANDOM_RUNS = 500
 ENTRY = Path(__file__).resolve().parent.parent / "virtual_bench.py"
@@ -438,7 +438,8 @@ class Bench:
         """The phone comes back from the mountains: all reports in any order and twice. The newest says what is in the vehicle."""
         settled = [report for report in reports if report["outcome"] in ("SUCCEEDED", "RESTORED")]
         newest = max(settled, key=lambda report: report["flashed_at"])
-        chosen = reports if not self.is_short else [newest, *random.sample(reports, min(REPORTS_IN_SHORT, len(reports)))]
+        count = REPORTS_IN_SHORT if self.is_short else REPORTS
+        chosen = [newest, *random.sample(reports, min(count, len(reports)))]
         random.shuffle(chosen)
         api = owner.app(None).api
         for report in [*chosen, *chosen]:
