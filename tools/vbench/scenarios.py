@@ -112,9 +112,10 @@ class Bench:
             if facts["market"] == "EU" and facts["image_size_bytes"] == IMAGE_BYTES:
                 page = self._get("marketplace/tunes/", make=facts["make"], model=facts["model"], year=facts["year"], free="false")
                 for tune in page["results"]:
-                    if tune["category"] in ("STAGE_1", "ECONOMY", "THROTTLE"):
+                    versions = self._get(f"marketplace/tunes/{tune['id']}/versions/")["results"]
+                    if tune["category"] in ("STAGE_1", "ECONOMY", "THROTTLE") and len(versions) == 1:  # recalled, nothing is left of it
                         return facts, tune
-        raise LookupError("the demo data has no paid tune for a vehicle with a small image")
+        raise LookupError("the demo data has no paid tune of one version for a vehicle with a small image")
 
     def _make_new_status(self) -> None:
         """A hold and its release of a version that no rider of the bench has; newer than all before by a whole second at least."""
