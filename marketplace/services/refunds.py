@@ -352,6 +352,8 @@ def _row_of(truth: payments.Refund, purchase: Purchase, *, at: datetime) -> Refu
         return refund
     if own_id is None and truth.is_failed:
         return None
+    if own_id is not None and Refund.objects.filter(pk=own_id).exists():
+        raise PaymentMismatch(f"refund {truth.id} names the refund of another purchase than {purchase.number}")
     left = policies.left_minor(purchase)
     if own_id is None and (wish := rows.filter(status=RefundStatus.PENDING, provider_refund_id=None).first()) is not None:
         # somebody gave back at the provider what was asked for, or hangs, here: it is the same money

@@ -16,6 +16,7 @@ from core.testing.http import client_for
 from core.testing.tasks import run_all
 from marketplace import payments as gateway
 from marketplace.enums import CaseKind, CaseStatus, LedgerAccount, LicenseState, PurchaseStatus, RefundCause, RefundStatus
+from marketplace.exceptions import PaymentMismatch
 from marketplace.models import Case, GrantedPurchase, LedgerEntry, LedgerSet, Purchase, Refund
 from marketplace.services import refunds
 from marketplace.tests.cases import ask, bought, deliver
@@ -397,6 +398,49 @@ class TestProvider:
         assert (found.pk, found.status, found.provider_refund_id) == (lost.pk, "SUCCEEDED", lost.provider_refund_id)
         assert (written >= 1, again) == (True, 0)
         assert now_of(purchase).status == PurchaseStatus.REFUNDED
+
+
+class TestForgery:
+    """What the provider says is believed of what was agreed only: anything else is an alarm and changes nothing."""
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"amount_minor": 14901},
+            {"amount_minor": 2**31},
+            {"currency": "USD"},
+            {"intent_id": "pi_of_nobody"},
+            {"intent_id": ""},
+            {"metadata": {"refund": "of another purchase"}},
+        ],
+    )
+    def test_what_does_not_match_changes_nothing(self, payments, wrong):
+        _, purchase, intent_id = bought(payments)
+        if "metadata" in wrong:
+            wrong = {"metadata": {"refund": str(RefundFactory(succeeded=True).pk)}}
+        before = Refund.objects.count()
+
+        with pytest.raises(PaymentMismatch):
+            refunds.apply_refund(truth=replace(self.truth(purchase, intent_id), **wrong), at=clock.now())
+
+        assert (now_of(purchase).status, now_of(purchase).refunded_minor, Refund.objects.count()) == ("PAID", 0, before)
+
+    def test_another_amount_than_was_promised(self, payments):
+        rider, purchase, intent_id = bought(payments)
+        refund_id = ask(rider, purchase).json()["id"]
+        truth = replace(self.truth(purchase, intent_id), amount_minor=1, metadata={"refund": refund_id})
+
+        with pytest.raises(PaymentMismatch):
+            refunds.apply_refund(truth=truth, at=clock.now())
+
+        assert Refund.objects.get().status == RefundStatus.PENDING
+
+    @staticmethod
+    def truth(purchase, intent_id):
+        return gateway.Refund(
+            id=f"re_{purchase.pk.hex}", intent_id=intent_id, charge_id="ch_1", status="succeeded", amount_minor=100,
+            currency=purchase.currency, created_at=clock.now(),
+        )  # fmt: skip
 
 
 class TestRows:
