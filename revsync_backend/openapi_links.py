@@ -24,6 +24,7 @@ IDENTIFIED: dict[str, dict[str, str]] = {
     "Notice": {"notice": "/id"},
     "OwnTune": {"tune": "/id"},
     "OwnVersion": {"version": "/id"},
+    "Payout": {"payout": "/id"},
     "Purchase": {"purchase": "/id", "tune": "/tune/id"},
     "RescueLink": {"link": "/id"},
     "Review": {"review": "/id"},
