@@ -81,10 +81,10 @@ def _fill(count: int) -> None:
     payload = signing.payload_of(release.envelope)
     versions, files, releases = [], [], []
     for number in range(2, count + 1):
-        version_id, file_id = new_id(), new_id()
-        versions.append({"id": str(version_id), "version": f"{number}.0.0", "release_counter": number})
+        version_id, file_id, name = new_id(), new_id(), f"1.{number // 100}.{number % 100}"
+        versions.append({"id": str(version_id), "version": name, "release_counter": number})
         files.append({"id": str(file_id), "version_id": str(version_id)})
-        own = payload | {"tune_version_id": version_id, "tune_file_id": file_id, "release_counter": number, "version": f"{number}.0.0"}
+        own = payload | {"tune_version_id": version_id, "tune_file_id": file_id, "release_counter": number, "version": name}
         envelope = signing.sign(signing.Role.RELEASE, signing.PayloadType.RELEASE, own)
         releases.append(
             Release(

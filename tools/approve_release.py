@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""A reviewer's own word on a release, from their own machine: the signer of production signs nothing without it.
+"""A reviewer's own word on a release, or on lifting a stop, from their own machine: the signer of production signs neither without it.
 
     approve_release.py make-key ada                            writes ada.pem, prints the line for the signer's reviewers.json
     approve_release.py approve --key ada.pem --drafts drafts.json file.bin …
 
-`drafts.json` is what the admin shows when a version is published. The files are those that were looked at: the tool hashes
-them itself, so a web server that is no longer ours can't slip in others. Needs Python 3.11 and the package `cryptography`.
+`drafts.json` is what the admin shows when a version is published, a hold released or a recall lifted. The files are those that
+were looked at: the tool hashes them itself, so a web server that is no longer ours can't slip in others. Needs Python 3.11 and
+the package `cryptography`.
 """
 
 import argparse
@@ -43,11 +44,12 @@ def make_key(name: str, directory: Path, password: bytes) -> str:
 
 def approve(drafts: dict[str, Any], files: list[bytes], key: Ed25519PrivateKey, name: str, at: datetime) -> str:
     """The approval of exactly these drafts, when exactly their files are here. Raises SystemExit."""
-    wanted = {draft["file"]["sha256"] for draft in drafts["releases"]}
+    releases, lifts = drafts.get("releases", []), drafts.get("lifts", [])
+    wanted = {draft["file"]["sha256"] for draft in releases}
     here = {hashlib.sha256(data).hexdigest() for data in files}
-    if not wanted or wanted != here:
+    if not (releases or lifts) or wanted != here:
         raise SystemExit(f"these are not the files of the drafts: missing {sorted(wanted - here)}, not asked for {sorted(here - wanted)}")
-    claims = [hashlib.sha256(canonical(draft)).hexdigest() for draft in drafts["releases"]]
+    claims = [hashlib.sha256(canonical(draft)).hexdigest() for draft in [*releases, *lifts]]
     statement = canonical(
         {"_type": "release-approval", "env": drafts["env"], "approved_at": at.strftime("%Y-%m-%dT%H:%M:%SZ"), "claims": claims}
     )
@@ -80,13 +82,15 @@ def main(arguments: list[str]) -> int:
     approving.add_argument("--key", type=Path, required=True)
     approving.add_argument("--drafts", type=Path, required=True)
     approving.add_argument("--yes", action="store_true", help="do not ask")
-    approving.add_argument("files", type=Path, nargs="+")
+    approving.add_argument("files", type=Path, nargs="*")
     options = parser.parse_args(arguments)
     if options.command == "make-key":
         print(make_key(options.name, Path(), b"" if options.no_password else getpass.getpass("Password of the key: ").encode()))
         return 0
     drafts = json.loads(options.drafts.read_text())
-    print("\n".join(describe(draft) for draft in drafts["releases"]), file=sys.stderr)
+    print("\n".join(describe(draft) for draft in drafts.get("releases", [])), file=sys.stderr)
+    for draft in drafts.get("lifts", []):
+        print(f"lifts the stop {draft['stop_id']} of the version {draft['tune_version_id']}", file=sys.stderr)
     if not options.yes and input("Is this what you looked at? Type yes: ") != "yes":
         return 1
     pem = options.key.read_bytes()

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -57,6 +57,16 @@ class ApprovalMissing(Refused):
 
 
 @dataclass(frozen=True)
+class Said:
+    """What the newest status document said that the signer signed, and what it lifted since: no stop may be forgotten."""
+
+    stopped: Mapping[str, str] = field(default_factory=dict)  # version → since when
+    floors: Mapping[str, int] = field(default_factory=dict)
+    revoked: frozenset[str] = frozenset()
+    lifted: Mapping[str, str] = field(default_factory=dict)  # version → when its newest lifting was issued
+
+
+@dataclass(frozen=True)
 class Circumstances:
     """What the signer knows besides the document."""
 
@@ -65,6 +75,7 @@ class Circumstances:
     status_version: int  # the highest that it ever signed
     was_signed_before: bool  # this very payload, by this role
     reviewers: Mapping[str, bytes] | None = None  # name → public key; None: approvals are not asked for
+    said: Said = field(default_factory=Said)
     may_be_old: bool = False  # development's demo data is a history
 
 
@@ -105,14 +116,39 @@ def check(role: Role, payload_type: PayloadType, data: bytes, *, approval: str, 
                 raise Refused("the status version does not rise")
             if version > max(int(seen.now.timestamp()), seen.status_version) + STATUS_AHEAD_SECONDS:
                 raise Refused("the status version is far ahead of the clock")
+            if seen.reviewers is not None:
+                _check_nothing_forgotten(payload, seen.said)
         case PayloadType.STOP_LIFT:
             _check_fresh(issued_at, seen)
+            if seen.reviewers is not None:
+                _check_approval(approval, payload, seen)
     return payload
 
 
 def claims_sha256(payload: Mapping[str, Any]) -> str:
-    """The hash of what a reviewer approves: a release without the moment and the note of its approval."""
+    """The hash of what a reviewer approves: a release, or a lifting, without the moment and the note of its approval."""
     return hashlib.sha256(encode_payload({name: payload[name] for name in payload if name not in ("issued_at", "review")})).hexdigest()
+
+
+def said_by(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be remembered of a status document. Raises: Refused for one that is malformed."""
+    try:
+        return {
+            "stopped": {str(entry["tune_version_id"]): str(entry["since"]) for entry in payload["stopped"]},
+            "floors": {str(tune): _count(floor) for tune, floor in payload["counter_floors"].items()},
+            "revoked": sorted(str(keyid) for keyid in payload["revoked_keyids"]),
+        }
+    except (KeyError, TypeError, AttributeError) as trouble:
+        raise Refused("the lists of the status document are malformed") from trouble
+
+
+def _check_nothing_forgotten(payload: dict[str, Any], said: Said) -> None:
+    now = said_by(payload)
+    for version, since in said.stopped.items():
+        if version not in now["stopped"] and said.lifted.get(version, "") < since:
+            raise Refused("it forgets a stop that nobody lifted")
+    if any(now["floors"].get(tune, 0) < floor for tune, floor in said.floors.items()) or said.revoked - set(now["revoked"]):
+        raise Refused("it forgets a counter floor or a revoked key")
 
 
 def _check_release(role: Role, payload: dict[str, Any], issued_at: datetime, *, approval: str, seen: Circumstances) -> None:
@@ -134,7 +170,7 @@ def _check_release(role: Role, payload: dict[str, Any], issued_at: datetime, *, 
 
 
 def _check_approval(approval: str, payload: dict[str, Any], seen: Circumstances) -> None:
-    """A reviewer signed, on their own machine, the hash of everything that this release claims."""
+    """A reviewer signed, on their own machine, the hash of everything that this release or lifting claims."""
     assert seen.reviewers is not None
     try:
         version, body, name, signature = approval.strip().split(".")

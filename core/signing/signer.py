@@ -2,8 +2,9 @@
 
 Who asks must be one of the users it was told of (the kernel says who), for a role that this user may ask for; what is asked
 must hold against `core.signing.rules`; each role has a rate. What was signed and what was refused goes to one append-only
-file a role: time, user, type, hash; never a word of the document. A release or a status is on disk there before its
-signature leaves. Reads no settings and opens no port: it needs its keys, the root documents and one directory.
+file a role: time, user, type, hash, and of a status which versions are stopped; never a word more of any document. A release
+or a status is on disk there before its signature leaves. Reads no settings and opens no port: it needs its keys, the root
+documents and one directory.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,7 @@ from core.signing.payloads import utc_text
 from core.signing.remote import receive_frame, send_frame
 from core.signing.roles import PayloadType, Role
 from core.signing.rootfiles import DEVELOPMENT
-from core.signing.rules import ApprovalMissing, Circumstances, Refused, check, read_reviewers
+from core.signing.rules import ApprovalMissing, Circumstances, Refused, Said, check, read_reviewers, said_by
 
 ONLINE_ROLES = tuple(role for role in Role if role is not Role.ROOT)
 DURABLE = frozenset({Role.RELEASE, Role.TEST_RELEASE, Role.STATUS})  # what it must remember after a power cut
@@ -66,6 +68,7 @@ class Journal:
         self._files: dict[Role, int] = {}
         self.releases: set[tuple[Role, bytes]] = set()
         self.status_version = 0
+        self.said = Said()
         for role in ONLINE_ROLES:
             path = directory / f"{role.value}.log"
             if path.exists():
@@ -84,9 +87,16 @@ class Journal:
 
     def _remember(self, role: Role, entry: dict[str, Any]) -> None:
         if role is Role.STATUS:
-            self.status_version = max(self.status_version, entry.get("version", 0))
+            self._remember_status(entry)
         elif role in DURABLE:
             self.releases.add((role, bytes.fromhex(entry["sha256"])))
+
+    def _remember_status(self, entry: dict[str, Any]) -> None:
+        self.status_version = max(self.status_version, entry.get("version", 0))
+        if "stopped" in entry:
+            self.said = replace(self.said, stopped=entry["stopped"], floors=entry["floors"], revoked=frozenset(entry["revoked"]))
+        if "lifted" in entry:
+            self.said = replace(self.said, lifted={**self.said.lifted, entry["lifted"]: entry["issued_at"]})
 
     def knows(self, role: Role, digest: bytes) -> bool:
         return (role, digest) in self.releases
@@ -139,8 +149,8 @@ class Signer:
                 if not (self._again if known or self.for_demo_data else self._rates[role]).take():
                     return {"busy": f"the role {role} has signed as much as it may within a minute"}
                 signatures = self.ring.sign(role, payload_type, data)
-                version = {"version": payload["version"]} if payload_type is PayloadType.STATUS else {}
-                self.journal.write(role, entry | version | {"keyids": [signature["keyid"] for signature in signatures]})
+                entry |= {"keyids": [signature["keyid"] for signature in signatures]}
+                self.journal.write(role, entry | _to_remember(payload_type, payload))
             except ApprovalMissing as missing:
                 self._note(role, entry, missing)
                 return {"approval": str(missing)}
@@ -158,6 +168,7 @@ class Signer:
             status_version=self.journal.status_version,
             was_signed_before=known,
             reviewers=self.reviewers,
+            said=self.journal.said,
             may_be_old=self.for_demo_data,
         )
 
@@ -165,6 +176,15 @@ class Signer:
         if role in ONLINE_ROLES:
             with contextlib.suppress(OSError):
                 self.journal.write(role, entry | {"refused": str(reason)})
+
+
+def _to_remember(payload_type: PayloadType, payload: dict[str, Any]) -> dict[str, Any]:
+    """What of a document its later ones are held to: ids of versions, tunes and keys, and times."""
+    if payload_type is PayloadType.STATUS:
+        return {"version": payload["version"], **said_by(payload)}
+    if payload_type is PayloadType.STOP_LIFT:
+        return {"lifted": str(payload["tune_version_id"]), "issued_at": payload["issued_at"]}
+    return {}
 
 
 class Server:
@@ -202,11 +222,9 @@ class Server:
             with channel, contextlib.suppress(OSError, ValueError, RecursionError):
                 _, uid, _ = struct.unpack("3i", channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
                 roles = self.allowed.get(uid)
-                if roles is None:
-                    send_frame(channel, {"refused": "this user may not ask"}, deadline=deadline)
-                    return
                 question = receive_frame(channel, deadline=deadline)
-                send_frame(channel, self.signer.answer(question, uid=uid, roles=roles), deadline=deadline)
+                answer = self.signer.answer(question, uid=uid, roles=roles) if roles else {"refused": "this user may not ask"}
+                send_frame(channel, answer, deadline=deadline)
         finally:
             self._places.release()
 

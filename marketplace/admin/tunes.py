@@ -65,12 +65,18 @@ def _hash_boxes(version: TuneVersion) -> Mapping[str, forms.Field]:
             choices=choices, widget=UnfoldAdminCheckboxSelectMultipleWidget, label="Files that you looked at"
         ),
     }
-    return fields | _approval(version) if settings.SIGNER_SOCKET else fields
+    return fields | _approval(release_drafts(version, at=clock.now()))
 
 
-def _approval(version: TuneVersion) -> Mapping[str, forms.Field]:
-    """What the reviewer's own key signs, and what it said."""
-    drafts = json.dumps(release_drafts(version, at=clock.now()), ensure_ascii=False)
+def _lift_approval(version: TuneVersion) -> dict[str, forms.Field]:
+    return _approval(stops.lift_drafts(version))
+
+
+def _approval(given: Mapping[str, Any]) -> dict[str, forms.Field]:
+    """What the reviewer's own key signs, and what it said. Nothing where no signer asks."""
+    if not settings.SIGNER_SOCKET:
+        return {}
+    drafts = json.dumps(given, ensure_ascii=False)
     return {
         "drafts": forms.CharField(
             initial=drafts,
@@ -85,13 +91,13 @@ def _approval(version: TuneVersion) -> Mapping[str, forms.Field]:
             required=False,
             widget=UnfoldAdminTextareaWidget,
             label="Approval",
-            help_text="What the tool printed. Without it the signer of a production system signs no release.",
+            help_text="What the tool printed. Without it the signer of a production system signs neither a release nor a lifting.",
         ),
     }
 
 
-def _code(_version: TuneVersion) -> Mapping[str, forms.Field]:
-    return {
+def _code(version: TuneVersion) -> Mapping[str, forms.Field]:
+    return _lift_approval(version) | {
         "code": forms.CharField(
             max_length=20,
             required=False,
@@ -101,9 +107,9 @@ def _code(_version: TuneVersion) -> Mapping[str, forms.Field]:
     }
 
 
-def _unrecall(version: TuneVersion, *, actor: Any, reason: str, at: Any, code: str) -> object:
+def _unrecall(version: TuneVersion, *, actor: Any, reason: str, at: Any, code: str, approval: str = "", **_: Any) -> object:
     fresh = bool(code) and verify_second_factor(user=actor, code=code, at=at)
-    return stops.unrecall_version(actor=actor, version_id=version.pk, mfa_fresh=fresh, reason=reason, at=at)
+    return stops.unrecall_version(actor=actor, version_id=version.pk, mfa_fresh=fresh, reason=reason, approval=approval, at=at)
 
 
 def _recall_fields(version: TuneVersion) -> Mapping[str, forms.Field]:
@@ -192,8 +198,11 @@ class TuneVersionAdmin(ReadOnlyAdmin):
             name="release",
             label="Release the hold",
             explanation="Puts the version on sale again.",
-            act=lambda row, *, actor, reason, at: stops.release_hold(actor=actor, version_id=row.pk, reason=reason, at=at),
+            act=lambda row, *, actor, reason, at, approval="", **_: stops.release_hold(
+                actor=actor, version_id=row.pk, reason=reason, approval=approval, at=at
+            ),
             applies=lambda row: row.status == VersionStatus.ON_HOLD,
+            fields=_lift_approval,
             done="On sale again.",
         ),
         Decision(

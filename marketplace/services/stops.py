@@ -4,6 +4,7 @@ Every stop commits with its status document and its notices queued, so no grant 
 locks the version's row and reads its state again. Tune first, version second: the order in which everybody locks.
 """
 
+import json
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -149,15 +150,16 @@ def raise_counter_floor(*, actor: User, version_id: UUID, severity: str, reason:
     return floor
 
 
-def release_hold(*, actor: User, version_id: UUID, reason: str, at: datetime) -> VersionStop:
-    """Publish a held version again: one admin, never its author.
+def release_hold(*, actor: User, version_id: UUID, reason: str, approval: str = "", at: datetime) -> VersionStop:
+    """Publish a held version again: one admin, never its author. `approval` is what a reviewer's own key said of
+    `lift_drafts`, where the signer asks for it.
 
     Signs the lifting first, then locks tune and version. Queues the status document. Raises: VersionNotFound,
-    PermissionRefused, OwnVersion, StopNotOpen, SigningNotReady, ServiceUnavailable("signing").
+    PermissionRefused, OwnVersion, StopNotOpen, InvalidInput at /approval, SigningNotReady, ServiceUnavailable("signing").
     """
     stop = _find_open(version_id, StopKind.HOLD)
     tune_policies.ensure_may_review(actor, stop.version.tune)
-    envelope = _sign_lift(stop, at=at)
+    envelope = _sign_lift(stop, approval=approval, at=at)
     with transaction.atomic():
         version, stop = _lock_open(version_id, stop)
         _lift(version, stop, actor=actor, reason=reason, envelope=envelope, single_operator=False, at=at)
@@ -180,18 +182,21 @@ def propose_unrecall(*, actor: User, version_id: UUID, reason: str, at: datetime
     return stop
 
 
-def unrecall_version(*, actor: User, version_id: UUID, mfa_fresh: bool, at: datetime, reason: str = "") -> VersionStop:
+def unrecall_version(
+    *, actor: User, version_id: UUID, mfa_fresh: bool, at: datetime, reason: str = "", approval: str = ""
+) -> VersionStop:
     """The second of two people lifts a recall that another one proposed to lift; the version is PUBLISHED again.
 
     With fewer than two active admins the one who proposed may do it alone, 24 hours later and with fresh MFA: recorded
-    as `single_operator`. Signs the lifting first, then locks tune and version. Queues the status document.
+    as `single_operator`. `approval` as for `release_hold`. Signs the lifting first, then locks tune and version. Queues the
+    status document.
 
     Raises: VersionNotFound, PermissionRefused, OwnVersion, StopNotOpen (also without a proposal), SecondPersonRequired,
     SigningNotReady, ServiceUnavailable("signing").
     """
     stop = _find_open(version_id, StopKind.RECALL)
     tune_policies.ensure_may_review(actor, stop.version.tune)
-    envelope = _sign_lift(stop, at=at)
+    envelope = _sign_lift(stop, approval=approval, at=at)
     with transaction.atomic():
         version, stop = _lock_open(version_id, stop)
         if stop.lift_proposed_by_id is None or stop.lift_proposed_at is None:
@@ -347,10 +352,20 @@ def _lock_open(version_id: UUID, stop: VersionStop) -> tuple[TuneVersion, Versio
     return version, locked
 
 
-def _sign_lift(stop: VersionStop, *, at: datetime) -> dict[str, Any]:
-    payload = {
+def lift_drafts(version: TuneVersion) -> dict[str, Any]:
+    """What a reviewer approves with a key of their own (`tools/approve_release.py`): the lifting of the open stop."""
+    stops = VersionStop.objects.filter(version=version, lifted_at=None, recalled_at=None)
+    drafts = [{name: value for name, value in _lifting(stop, at=stop.since).items() if name != "issued_at"} for stop in stops]
+    return {"env": signing.environment_name(), "lifts": [json.loads(signing.encode_payload(draft)) for draft in drafts]}
+
+
+def _sign_lift(stop: VersionStop, *, approval: str, at: datetime) -> dict[str, Any]:
+    return signing.sign(signing.Role.STATUS, signing.PayloadType.STOP_LIFT, _lifting(stop, at=at), approval=approval)
+
+
+def _lifting(stop: VersionStop, *, at: datetime) -> dict[str, Any]:
+    return {
         **signing.base_fields(signing.PayloadType.STOP_LIFT, env=signing.environment_name(), issued_at=at),
         "stop_id": stop.pk,
         "tune_version_id": stop.version_id,
     }
-    return signing.sign(signing.Role.STATUS, signing.PayloadType.STOP_LIFT, payload)

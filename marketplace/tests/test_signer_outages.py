@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 
 import pytest
 from cryptography.hazmat.primitives import serialization
@@ -14,7 +15,7 @@ from core.testing.http import ApiClient, client_for
 from core.testing.signer import SignerProcess, wait_until_answered
 from marketplace.enums import VersionStatus
 from marketplace.models import Download, FlashTicket, License, Release
-from marketplace.services import review, status, stored_files
+from marketplace.services import review, status, stops, stored_files
 from marketplace.services.releases import release_drafts
 from marketplace.tests.factories import TuneFactory, TuneVersionFactory, ride_for
 from marketplace.tests.purchasing import buy
@@ -169,6 +170,28 @@ class TestApprovals:
 
         with pytest.raises(InvalidInput):
             publish(TuneVersionFactory(in_review=True, stored=True), approval)
+
+    def test_a_stop_is_neither_lifted_nor_forgotten_without_it(self, process, version, reviewer):
+        published, admin = publish(version, self.approval(version, reviewer)), UserFactory(admin=True)
+        stops.hold_version(actor=admin, version_id=version.pk, reason="Lean.", at=clock.now())
+        status.publish_status(at=clock.now())
+        release = {"actor": admin, "version_id": version.pk, "reason": "Fine."}
+        with pytest.raises(InvalidInput):
+            stops.release_hold(**release, at=clock.now())
+
+        payload = signing.payload_of(status.find_newest_status().envelope)
+        forgetful = payload | {"stopped": [], "version": payload["version"] + 1, "issued_at": signing.utc_text(clock.now())}
+        with pytest.raises(signing.SigningNotReady, match="forgets a stop"):  # whoever has the web server asks the signer directly
+            signing.sign(signing.Role.STATUS, signing.PayloadType.STATUS, forgetful)
+        process.stop()
+        process.start()
+        with pytest.raises(signing.SigningNotReady, match="forgets a stop"):
+            signing.sign(signing.Role.STATUS, signing.PayloadType.STATUS, forgetful)
+
+        drafts = json.loads(json.dumps(stops.lift_drafts(published)))
+        stops.release_hold(**release, approval=approve_release.approve(drafts, [], reviewer, "ada", clock.now()), at=clock.now())
+        time.sleep(1.1)  # a version is the second
+        assert status.publish_status(at=clock.now()).stopped == []
 
     def test_the_tool_refuses_files_that_are_not_those_of_the_drafts(self, process, version, reviewer):
         drafts = release_drafts(version, at=clock.now())

@@ -1,7 +1,9 @@
 """What the signer's rules refuse. Pure."""
 
 import base64
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -9,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from core.signing.keyring import public_bytes
 from core.signing.payloads import base_fields, encode_payload
 from core.signing.roles import PayloadType, Role
-from core.signing.rules import ApprovalMissing, Circumstances, Refused, check, claims_sha256, read_reviewers
+from core.signing.rules import ApprovalMissing, Circumstances, Refused, Said, check, claims_sha256, read_reviewers
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 REVIEWER = Ed25519PrivateKey.from_private_bytes(b"r" * 32)
@@ -67,8 +69,8 @@ def restore(**changes):
 def status(**changes):
     return {
         **base_fields(PayloadType.STATUS, env="dev", issued_at=NOW, expires_at=NOW + timedelta(hours=72)),
-        **some("stopped counter_floors min_app blocked_app_versions revoked_keyids"),
-        "version": 101,
+        **some("min_app blocked_app_versions"),
+        "stopped": [], "counter_floors": {}, "revoked_keyids": [], "version": 101,
         **changes,
     }
 
@@ -186,6 +188,38 @@ def test_a_release_that_was_signed_here_is_signed_again_years_later_and_without_
         judge(Role.RELEASE, PayloadType.RELEASE, old)
 
 
+class TestNothingIsForgotten:
+    """Where reviewers lift, the signer knows what they lifted: the third place that remembers a stop."""
+
+    said = Said(stopped={"v": "2026-05-01T12:00:00Z"}, floors={"t": 4}, revoked=frozenset({"k"}))
+    whole = {"counter_floors": {"t": 4}, "revoked_keyids": ["k"]}
+
+    def judge(self, said=said, reviewers=MappingProxyType({}), **changes):
+        return judge(Role.STATUS, PayloadType.STATUS, status(**self.whole | changes), said=said, reviewers=reviewers)
+
+    def test_a_stop_stays_until_it_is_lifted(self):
+        still = [{"tune_version_id": "v", "since": "2026-05-01T12:00:00Z"}]
+        assert self.judge(stopped=still)
+        with pytest.raises(Refused, match="forgets a stop"):
+            self.judge()
+        assert self.judge(said=replace(self.said, lifted={"v": "2026-05-01T12:00:00Z"}))
+        with pytest.raises(Refused, match="forgets a stop"):  # that lifting was of an earlier one
+            self.judge(said=replace(self.said, lifted={"v": "2026-04-30T12:00:00Z"}))
+
+    @pytest.mark.parametrize("change", [{"counter_floors": {}}, {"counter_floors": {"t": 3}}, {"revoked_keyids": []}])
+    def test_floors_and_revoked_keys_stay(self, change):
+        with pytest.raises(Refused, match="floor or a revoked key"):
+            self.judge(said=replace(self.said, stopped={}), **change)
+
+    @pytest.mark.parametrize("change", [{"stopped": [{}]}, {"stopped": "x"}, {"stopped": 3}, {"counter_floors": []}, {"revoked_keyids": 3}])
+    def test_lists_that_are_none_are_refused(self, change):
+        with pytest.raises(Refused):
+            self.judge(**change)
+
+    def test_development_forgets(self):
+        assert self.judge(reviewers=None)
+
+
 class TestApprovals:
     reviewers = {"ada": public_bytes(REVIEWER)}
 
@@ -234,6 +268,14 @@ class TestApprovals:
         ):
             with pytest.raises(Refused):
                 self.judge(release(), approval)
+
+    def test_a_lifting_needs_one_too(self):
+        pair = Role.STATUS, PayloadType.STOP_LIFT
+
+        assert judge(*pair, lift(), self.approve(lift(issued_at="2026-06-01T11:59:00Z")), reviewers=self.reviewers)
+        for approval in ("", self.approve(lift(stop_id="y")), self.approve(release())):
+            with pytest.raises(ApprovalMissing):
+                judge(*pair, lift(), approval, reviewers=self.reviewers)
 
     def test_a_test_release_needs_none(self):
         assert judge(Role.TEST_RELEASE, PayloadType.RELEASE, test_release(), reviewers=self.reviewers)
