@@ -33,19 +33,26 @@ from core.uploads.enums import UploadState
 from garage import services as garage
 from garage.ecu_images import generator
 from garage.models import Vehicle
+from marketplace import payments
 from marketplace.demo.ecus import BY_KEY, FAMILIES, EcuFamily, stock_image, tuned_image
 from marketplace.demo.listings import DESCRIPTIONS, EMISSIONS, PRICE_FACTOR, REPLIES, REVIEWS, TAGS, TITLES, TUNES, DemoTune
 from marketplace.demo.people import ADMINS, APPLICANTS, RIDERS, TUNERS, DemoApplicant, DemoTuner
-from marketplace.enums import PaymentAttemptState
+from marketplace.enums import PaymentAttemptState, PurchaseStatus
 from marketplace.exceptions import AcknowledgementRequired, RegionBlocked
 from marketplace.models import PaymentAttempt, Purchase, Tune, TuneVersion, VersionStop
+from marketplace.policies.payouts import PAYOUT_EVERY, next_run_after
 from marketplace.services import (
     buyer_reviews,
+    cases,
+    disputes,
     favorites,
     flashes,
     grants,
     listings,
+    payout_accounts,
+    payouts,
     purchasing,
+    refunds,
     review,
     status,
     stops,
@@ -69,6 +76,24 @@ DONE_ALREADY = [  # tasks that the story has told itself, or whose mails would a
     "marketplace.tasks.tunes.refresh_makes_of",
 ]
 MIME_BIN = "application/octet-stream"
+ASKED = "It surges between 3,000 and 4,000 rpm, and going back to 1.0.0 did not help."
+DECIDED = {
+    "FULL_REFUND": "The log shows the surge, and the tuner agrees.",
+    "PARTIAL_REFUND": "It runs well now; the trouble before was real.",
+    "NO_REFUND": "The log shows a leak in the intake, not the map.",
+}
+# What is said in cases, by whom, so that there is one in every state.
+TALKS = (
+    ("OTHER", (("rider", "Does this still fit after the recall of my airbox?"),)),
+    ("FLASH_FAILURE", (
+        ("rider", "The write stopped at 40 %, the stock file went back on without trouble."),
+        ("tuner", "Which charger was connected? Please send the battery's voltage under load."),
+        ("rider", "None. 11.9 V with the ignition on."),
+    )),
+    ("OTHER", (("rider", "Can I run it on 95?"), ("tuner", "Yes, RON 95 is what it was made for. Does it knock?"))),
+    ("OTHER", (("rider", "My ECU was replaced under warranty."), ("staff", "We look at your license and come back to you."))),
+)  # fmt: skip
+WAITS = {"We look at your license and come back to you.": "WAITING_STAFF"}
 
 
 class DemoFailed(Exception):
@@ -123,6 +148,8 @@ class Loader:
                 self.fill_garages,
                 self.trade,
                 self.change_their_minds,
+                self.argue_about_money,
+                self.pay_tuners,
                 self.stop_versions,
             ):
                 self.say(chapter.__doc__.splitlines()[0].rstrip("."))
@@ -476,7 +503,7 @@ class Loader:
         except RegionBlocked:
             return None
         if purchase.status == "PENDING":
-            self._pay(purchase)
+            self._press(purchase)
             purchase = purchasing.sync_purchase(buyer=ride.owner, purchase_id=purchase.pk, at=at + timedelta(minutes=3))
         if purchase.status != "PAID":
             raise DemoFailed(f"{offer.tune.title} was not paid: {purchase.status}")
@@ -502,12 +529,14 @@ class Loader:
             return purchasing.begin_purchase(buyer=ride.owner, wish=wish, claim=Claim(), at=at)
 
     @staticmethod
-    def _pay(purchase: Purchase) -> None:
-        """What a person does on the stand-in's page."""
-        intent_id = PaymentAttempt.objects.get(purchase=purchase, state=PaymentAttemptState.OPEN).intent_id
+    def _press(purchase: Purchase, outcome: str = "succeed") -> str:
+        """What a person does on the stand-in's page; the payment's id."""
+        states = (PaymentAttemptState.OPEN, PaymentAttemptState.SUCCEEDED)
+        intent_id = PaymentAttempt.objects.get(purchase=purchase, state__in=states).intent_id or ""
         page = f"{settings.PAYMENTS_SANDBOX_URL.rstrip('/')}/pay/{intent_id}"
-        answer = requests.post(page, data={"outcome": "succeed"}, timeout=PAY_TIMEOUT_SECONDS)
+        answer = requests.post(page, data={"outcome": outcome}, timeout=PAY_TIMEOUT_SECONDS)
         answer.raise_for_status()
+        return intent_id
 
     def _download_and_flash(self, ride: Ride, purchase: Purchase, *, fails: bool, at: datetime) -> None:
         request = grants.Request(buyer=ride.owner, purchase_id=purchase.pk, vehicle_id=ride.vehicle.pk, app_version="1.2.0")
@@ -536,6 +565,53 @@ class Loader:
         purchase = self._begin(self.rides[0], next(each for each in self.offers if each.spec.category == "QUICKSHIFTER"), at=at)
         purchasing.cancel_purchase(buyer=purchase.buyer, purchase_id=purchase.pk, at=at + timedelta(minutes=9))
         garage.offer_transfer(owner=self.rides[-1].owner, vehicle_id=self.rides[-1].vehicle.pk, at=self.now - HOUR)
+
+    def argue_about_money(self) -> None:
+        """Refund, dispute, and talk about purchases in every state of a case."""
+        paid = list(
+            Purchase.objects.filter(status=PurchaseStatus.PAID, captured_minor__gt=0, paid_at__lte=self.now - 3 * DAY)
+            .filter(first_grant__isnull=False)
+            .select_related("buyer", "tuner__user")
+            .order_by("-paid_at")[: 4 + len(TALKS)]
+        )
+        for purchase, resolution in zip(paid, ("FULL_REFUND", "PARTIAL_REFUND", "NO_REFUND"), strict=False):
+            at = max(purchase.paid_at + DAY, self.ago(4))
+            wish = refunds.request_refund(buyer=purchase.buyer, purchase_id=purchase.pk, reason=ASKED, claim=Claim(), at=at)
+            refunds.decide_refund(
+                case_id=wish.case_id,
+                actor=self.admin,
+                resolution=resolution,
+                reason=DECIDED[resolution],
+                amount_minor=purchase.captured_minor // 3 if resolution == "PARTIAL_REFUND" else None,
+                at=at + 5 * HOUR,
+            )
+            refunds.send_refund(refund_id=wish.pk, at=at + 5 * HOUR)
+        self._dispute(paid[3])
+        for purchase, (kind, texts) in zip(paid[4:], TALKS, strict=False):
+            at = max(purchase.paid_at + HOUR, self.ago(1))
+            sides = {"rider": purchase.buyer, "tuner": purchase.tuner.user, "staff": self.admin}
+            (who, first), *answers = texts
+            case = cases.open_case(purchase_id=purchase.pk, kind=kind, text=first, by=sides[who], at=at)
+            for step, (who, text) in enumerate(answers, start=1):
+                cases.add_message(author=sides[who], case_id=case.pk, text=text, at=at + step * HOUR, wait_for=WAITS.get(text, ""))
+
+    def _dispute(self, purchase: Purchase) -> None:
+        """A payer's bank takes a payment back for now, a moment ago: its evidence waits for staff."""
+        intent_id = self._press(purchase, "dispute")
+        truth = next(iter(payments.list_disputes(intent_id=intent_id)))
+        dispute = disputes.apply_dispute(truth=truth, at=self.now - HOUR)
+        disputes.assemble_evidence(dispute_id=dispute.pk, at=self.now - HOUR)
+
+    def pay_tuners(self) -> None:
+        """Open payout accounts, and pay out what is due."""
+        for tuner in TUNERS[:2]:
+            account, url, _ = payout_accounts.open_onboarding(user=self.people[tuner.key], at=self.ago(20))
+            page = f"{settings.PAYMENTS_SANDBOX_URL.rstrip('/')}/onboarding/{url.rsplit('/', 1)[1]}"
+            requests.get(page, timeout=PAY_TIMEOUT_SECONDS).raise_for_status()
+            requests.post(page, data={"outcome": "complete"}, timeout=PAY_TIMEOUT_SECONDS, allow_redirects=False).raise_for_status()
+            payout_accounts.recheck_account(account_id=account.account_id or "", at=self.ago(19))
+        monday = next_run_after(self.now) - PAYOUT_EVERY  # the last one; the worker sends what is reserved here
+        payouts.make_payouts(at=monday)
 
     def stop_versions(self) -> None:
         """Recall one version, hold another, suspend a tuner."""
