@@ -2,7 +2,7 @@
 
 import itertools
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -65,18 +65,18 @@ def _hash_boxes(version: TuneVersion) -> Mapping[str, forms.Field]:
             choices=choices, widget=UnfoldAdminCheckboxSelectMultipleWidget, label="Files that you looked at"
         ),
     }
-    return fields | _approval(release_drafts(version, at=clock.now()))
+    return fields | _approval(lambda: release_drafts(version, at=clock.now()))
 
 
 def _lift_approval(version: TuneVersion) -> dict[str, forms.Field]:
-    return _approval(stops.lift_drafts(version))
+    return _approval(lambda: stops.lift_drafts(version))
 
 
-def _approval(given: Mapping[str, Any]) -> dict[str, forms.Field]:
+def _approval(make_drafts: Callable[[], Mapping[str, Any]]) -> dict[str, forms.Field]:
     """What the reviewer's own key signs, and what it said. Nothing where no signer asks."""
     if not settings.SIGNER_SOCKET:
         return {}
-    drafts = json.dumps(given, ensure_ascii=False)
+    drafts = json.dumps(make_drafts(), ensure_ascii=False)
     return {
         "drafts": forms.CharField(
             initial=drafts,
