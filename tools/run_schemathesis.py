@@ -28,7 +28,7 @@ sys.path.insert(0, str(ROOT))
 import requests
 
 from core.testing import system
-from tools.schemathesis_exclusions import EXCLUSIONS
+from tools.schemathesis_exclusions import EXCLUSIONS, NEVER
 
 ROLES = {
     "anonymous": "",
@@ -94,6 +94,7 @@ def run(role: str, what: str, selection: list[str], plan: Plan, running: system.
         "DJANGO_SETTINGS_MODULE": "tools.schemathesis_settings",
         "SCHEMATHESIS_HOOKS": "tools.schemathesis_hooks",
         "SCHEMATHESIS_ACCOUNT": ROLES[role],
+        "SCHEMATHESIS_ROLE": role.split()[0],
         "SCHEMATHESIS_COUNTS": str(counts),
         "PYTHONHASHSEED": "0",
     }
@@ -136,8 +137,8 @@ def tell(outcome: Outcome) -> None:
     )
 
 
-def report(outcomes: list[Outcome]) -> None:
-    """What was excused and why, and how far the examples reached."""
+def report(outcomes: list[Outcome]) -> list[str]:
+    """What was excused and why, and how far the examples reached; answers which operations nobody got a success from, unexplained."""
     answers: Counter[str] = sum((outcome.answers for outcome in outcomes), Counter())
     excused: Counter[int] = sum((outcome.excused for outcome in outcomes), Counter())
     print("\nExcused (tools/schemathesis_exclusions.py):")
@@ -147,10 +148,23 @@ def report(outcomes: list[Outcome]) -> None:
     for key, times in answers.items():
         statuses[key.split()[1]] += times
     print("\nAnswers: " + ", ".join(f"{status}: {times}" for status, times in sorted(statuses.items())))
-    operations = {key.split()[0] for key in answers}
-    reached = {key.split()[0] for key in answers if key.split()[1].startswith(("2", "3"))}
-    never = ", ".join(sorted(operations - reached)) or "none"
-    print(f"Of {len(operations)} operations {len(reached)} succeeded at least once; never: {never}")
+    print("Operations answered with success at least once:")
+    for role in dict.fromkeys(outcome.role for outcome in outcomes):
+        mine: Counter[str] = sum((outcome.answers for outcome in outcomes if outcome.role == role), Counter())
+        print(f"{len(_reached(mine)):6} of {len(_called(mine))}  {role}")
+    never = _called(answers) - _reached(answers)
+    print(f"{len(_reached(answers)):6} of {len(_called(answers))}  somebody; never:")
+    for name in sorted(never):
+        print(f"        {name}: {NEVER.get(name, 'UNEXPLAINED: has it a recipe, and does that succeed here?')}")
+    return sorted(never - NEVER.keys())
+
+
+def _called(answers: Counter[str]) -> set[str]:
+    return {key.split()[0] for key in answers}
+
+
+def _reached(answers: Counter[str]) -> set[str]:
+    return {key.split()[0] for key in answers if key.split()[1].startswith(("2", "3"))}
 
 
 def play(plan: Plan, roles: Iterable[str], running: system.System, directory: Path, deadline: float) -> list[Outcome]:
@@ -187,11 +201,11 @@ def main() -> int:
             (directory / CONFIGURATION).write_text((ROOT / "tools" / CONFIGURATION).read_text() + plan.configuration())
             (directory / SCHEMA).write_bytes(requests.get(f"{running.base_url}/api/schema/", timeout=120).content)
             outcomes = play(plan, roles, running, directory, began + (options.cap or plan.cap_seconds))
-    report(outcomes)
+    unexplained = report(outcomes)
     examples = sum(outcome.cases for outcome in outcomes)
     failed = [outcome for outcome in outcomes if outcome.status != 0]
     print(f"{len(roles)} roles, {examples} examples, {len(failed)} runs with failures, {time.monotonic() - began:.0f} s", flush=True)
-    return 1 if failed else 0
+    return 1 if failed or (unexplained and not options.role) else 0
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from revsync_backend.urls import all_endpoints
 from tools import schemathesis_exclusions as exclusions
 
 RejectedPositiveData = type("RejectedPositiveData", (Exception,), {})
@@ -45,6 +46,11 @@ def page(status: int):
 )
 def test_a_row_excuses_its_own_answers_only(failure, response, excused):
     assert exclusions.is_excused(failure, response) is excused
+
+
+def test_operations_that_never_succeed_exist_and_say_why():
+    assert exclusions.NEVER.keys() <= {endpoint.name for endpoint in all_endpoints()}
+    assert all(reason.endswith(".") for reason in exclusions.NEVER.values())
 
 
 def test_each_row_says_why_and_names_what_it_excuses():
