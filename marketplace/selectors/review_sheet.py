@@ -1,6 +1,7 @@
 """What a reviewer looks at before deciding on a version: read once, a fixed number of queries."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -112,9 +113,12 @@ def _differences(previous: TuneVersion, version: TuneVersion, files: list[TuneFi
         (f"Requires: {name.replace('_', ' ')}", _said(previous.requirements.get(name)), _said(version.requirements.get(name)))
         for name in sorted({*previous.requirements, *version.requirements})
     ]
-    was, now = list(previous.files.order_by("position")), files
-    pairs.append(("Files", *("\n".join(f"{file.sha256} {file.calibration_id_after}".strip() for file in each) for each in (was, now))))
+    pairs.append(("Files", _listed(previous.files.order_by("position")), _listed(files)))
     return [(what, before or "–", after or "–") for what, before, after in pairs if before != after]
+
+
+def _listed(files: Iterable[TuneFile]) -> str:
+    return "\n".join(f"{file.sha256} {file.calibration_id_after}".strip() for file in files)
 
 
 def _said(value: Any) -> str:

@@ -44,7 +44,7 @@ def get_version(version_id: UUID, viewer=None) -> TuneVersion:
 
     Raises: VersionNotFound.
     """
-    version = TuneVersion.objects.filter(pk=version_id).select_related("tune__tuner").prefetch_related(with_files()).first()
+    version = _whole().filter(pk=version_id).first()
     if version is None:
         raise VersionNotFound
     if not is_own(version, viewer) and not (version.status in PUBLIC_STATUSES and version.tune.status in PUBLIC):
@@ -54,10 +54,14 @@ def get_version(version_id: UUID, viewer=None) -> TuneVersion:
 
 def get_own_version(author, version_id: UUID) -> TuneVersion:
     """One's own version in any state. Raises: VersionNotFound (missing, or somebody else's)."""
-    version = get_version(version_id, author)
-    if not is_own(version, author):
+    version = _whole().filter(pk=version_id, tune__tuner__user_id=author.pk).first()
+    if version is None:
         raise VersionNotFound
     return version
+
+
+def _whole() -> QuerySet[TuneVersion]:
+    return TuneVersion.objects.select_related("tune__tuner").prefetch_related(with_files())
 
 
 def is_own(version: TuneVersion, viewer) -> bool:

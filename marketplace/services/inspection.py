@@ -107,7 +107,8 @@ def inspect_upload(
     elif upload.state == UploadState.READY:
         try:
             with _fetched(upload.storage_key) as path:
-                examined = examine(path, name=upload.name, sha256=upload.sha256, claims=claims, stock_key=stock and stock.storage_key)
+                stock_key = stock.storage_key if stock is not None else None
+                examined = examine(path, name=upload.name, sha256=upload.sha256, claims=claims, stock_key=stock_key)
         except storage.ObjectMissing as exc:
             raise InvalidInput.at("/upload_id", "unknown_upload", "The bytes of this upload are gone. Upload the file again.") from exc
     else:
@@ -119,7 +120,7 @@ def inspect_upload(
             subject_id=upload.pk,
             at=at,
             passed=examined.passed,
-            stock_upload_id=stock and stock.pk,
+            stock_upload_id=stock.pk if stock is not None else None,
         )
     return examined
 
@@ -137,8 +138,8 @@ def inspect_version(*, version_id: UUID, at: datetime) -> None:
     examined: dict[UUID, Examined] = {}
     xrays: dict[UUID, list[FileXRay]] = {}
     files = list(version.files.order_by("position").prefetch_related("fitments"))
-    uploads = {file.upload_id for file in files} | {file.stock_upload_id for file in files}
-    keys: dict[UUID | None, str] = dict(Upload.objects.filter(pk__in=uploads - {None}).values_list("pk", "storage_key"))
+    uploads = [upload_id for file in files for upload_id in (file.upload_id, file.stock_upload_id) if upload_id is not None]
+    keys: dict[UUID | None, str] = dict(Upload.objects.filter(pk__in=uploads).values_list("pk", "storage_key"))
     earlier = _earlier_files(version)
     for file in files:
         # an upload that nobody used is swept after a day: then there is a name, and nothing under it

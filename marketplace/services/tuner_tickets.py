@@ -152,6 +152,7 @@ def _prepare(
 
 def _store(author: User, prepared: _Prepared, *, ticket_id: UUID, device_key: str, at: datetime) -> None:
     version, vehicle = prepared.version, prepared.vehicle
+    assert vehicle.ecu_id is not None  # else it had no ticket
     if prepared.documents:
         Release.objects.filter(pk__in=prepared.replaces).update(superseded_at=at)
         store_release_documents(version=version, documents=prepared.documents, at=at)

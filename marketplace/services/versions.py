@@ -213,7 +213,7 @@ def _add_file(
         version=version,
         position=position,
         upload_id=upload.pk,
-        stock_upload_id=stock and stock.pk,
+        stock_upload_id=stock.pk if stock is not None else None,
         name=upload.name,
         size_bytes=upload.size_bytes,
         sha256=upload.sha256,

@@ -25,6 +25,7 @@ from marketplace.tests.test_verifier import readout_of
 from tools.verify_download import verify_flash
 from tuners.tests.factories import TunerProfileFactory
 from users.models import Notice
+from users.services import delete_account
 from users.tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -235,6 +236,15 @@ class TestReports:
 
         assert (answer.status_code, answer.json()["code"]) == (409, "version_was_tested")
         assert TuneVersion.objects.filter(pk=bench.version.pk).exists()
+
+    def test_a_tuner_who_leaves_leaves_the_tested_version_only(self, bench):
+        bench.ask()
+        draft = TuneVersionFactory(tune=bench.tune, validated=True)
+
+        delete_account(user=bench.tuner, session=bench.client.device, stock_files_saved=True, at=clock.now())
+
+        assert TuneVersion.objects.filter(pk=bench.version.pk).exists()
+        assert not TuneVersion.objects.filter(pk=draft.pk).exists()
 
     def test_a_tested_version_is_published_like_any_other(self, bench):
         bench.ask()
