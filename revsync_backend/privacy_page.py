@@ -45,6 +45,10 @@ BLOCKERS = (
     ("versions_in_review", "versions in review"),
     ("sales_open", "sales that wait for payment or are disputed"),
     ("balance_not_settled", "a balance that is not zero"),
+    ("payouts_open", "payouts on their way"),
+    ("disputes_open", "payments that are disputed at the bank"),
+    ("refunds_owed", "refunds that came back and are owed"),
+    ("cases_open", "open cases about sales"),
     ("last_active_admin", "being the last active admin"),
 )
 

@@ -31,6 +31,7 @@ from marketplace.tests.factories import (
     DisputeFactory,
     FavoriteFactory,
     PaymentAttemptFactory,
+    PayoutFactory,
     Ride,
     TuneFactory,
     TuneVersionFactory,
@@ -185,6 +186,7 @@ class Everything:
         profile = TunerProfileFactory(
             user=self.user, business_name=PERSON["business name"], about=PERSON["biography"], website=PERSON["website"],
         )  # fmt: skip
+        PayoutFactory(account__tuner=profile, account__requirements_due=["individual.verification.document"], paid=True)
         SuspensionAppealFactory(tuner=profile, suspended_at=clock.now() - timedelta(days=9), text=PERSON["appeal"])
         tune = TuneFactory(tuner=profile, title=PERSON["tune that nobody bought"], description=PERSON["biography"], stored=True)
         TuneVersionFactory(tune=tune, validated=True, changelog=PERSON["biography"], stored=True)

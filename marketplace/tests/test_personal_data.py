@@ -13,6 +13,7 @@ from marketplace.tests.factories import (
     FavoriteFactory,
     LicenseFactory,
     PaymentAttemptFactory,
+    PayoutFactory,
     PurchaseFactory,
     TuneFactory,
     TuneVersionFactory,
@@ -100,6 +101,7 @@ class TestTuner:
             ("versions_in_review", lambda profile: TuneVersionFactory(tune=TuneFactory(tuner=profile), in_review=True)),
             ("sales_open", lambda profile: PurchaseFactory(tune=TuneFactory(tuner=profile, archived=True))),
             ("sales_open", lambda profile: PurchaseFactory(tune=TuneFactory(tuner=profile, archived=True), disputed=True)),
+            ("payouts_open", lambda profile: PayoutFactory(account__tuner=profile)),
         ],
     )
     def test_what_is_open_is_wound_down_first(self, code, make):
