@@ -243,9 +243,6 @@ class Month:
         following = (self.year + 1, 1) if self.month == 12 else (self.year, self.month + 1)
         return datetime(self.year, self.month, 1, tzinfo=UTC), datetime(*following, 1, tzinfo=UTC)
 
-    def __str__(self) -> str:
-        return f"{self.year:04d}-{self.month:02d}"
-
 
 def list_statement_months(tuner_id: UUID) -> list[dict[str, Any]]:
     """The months and currencies in which a tuner's share moved, newest first, each with its sums. One query."""
