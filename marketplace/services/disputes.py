@@ -56,6 +56,7 @@ def apply_dispute(*, truth: payments.Dispute, at: datetime) -> Dispute:
         if dispute is None:
             dispute = _new(purchase, truth, at=at)
         elif dispute.ended_at is not None:
+            _ensure_same_end(dispute, truth)
             return dispute  # what a bank decided is final; what was read before is late
         dispute.reason, dispute.evidence_due_at = truth.reason, truth.evidence_due_at
         status = _later(dispute, _status_of(truth, is_applied=dispute.applied_at is not None))
@@ -72,6 +73,14 @@ def apply_dispute(*, truth: payments.Dispute, at: datetime) -> Dispute:
         elif dispute.evidence_built_at is None:
             enqueue(ASSEMBLE, dispute_id=dispute.pk)
     return dispute
+
+
+def _ensure_same_end(dispute: Dispute, truth: payments.Dispute) -> None:
+    """A bank that takes its decision back, or goes on after an inquiry was closed, is for a person to follow. Raises: PaymentMismatch."""
+    said = _status_of(truth, is_applied=dispute.applied_at is not None)
+    goes_on = dispute.status == DisputeStatus.CLOSED and said != DisputeStatus.INQUIRY
+    if said != dispute.status and (said in DISPUTE_ENDED or goes_on):
+        raise PaymentMismatch(f"dispute {truth.id} ended as {dispute.status}, and is {said} now")
 
 
 def _new(purchase: Purchase, truth: payments.Dispute, *, at: datetime) -> Dispute:

@@ -109,6 +109,21 @@ class TestFollowing:
 
         assert (now_of(purchase).status, Dispute.objects.get().status) == ("PAID", "WON")
 
+    @pytest.mark.parametrize(
+        ("statuses", "ended"),
+        [(("needs_response", "lost", "won"), "LOST"), (("warning_needs_response", "warning_closed", "needs_response"), "CLOSED")],
+    )
+    def test_an_end_that_is_taken_back_is_for_a_person(self, payments, statuses, ended):
+        _, purchase, intent_id = bought(payments)
+        for status in statuses[:-1]:
+            disputes.apply_dispute(truth=dispute_of(purchase, intent_id, status=status), at=clock.now())
+        before = now_of(purchase).status
+
+        with pytest.raises(PaymentMismatch):
+            disputes.apply_dispute(truth=dispute_of(purchase, intent_id, status=statuses[-1]), at=clock.now())
+
+        assert (Dispute.objects.get().status, now_of(purchase).status) == (ended, before)
+
     def test_the_reconciler_finds_what_no_event_told(self, disputed, payments):
         _, purchase, intent_id = disputed
         payments.choose(intent_id, "dispute_lost")
