@@ -14,8 +14,8 @@ from core.ids import new_id
 from core.testing.races import race, race_all
 from core.testing.tasks import run_all
 from marketplace import exceptions
-from marketplace.enums import FlashOutcome, LicenseState, VersionStatus
-from marketplace.models import Case, Flash, FlashTicket, License
+from marketplace.enums import FlashOutcome, LicenseState, PurchaseStatus, VersionStatus
+from marketplace.models import Case, Flash, FlashTicket, License, Purchase
 from marketplace.services import flashes, status
 from marketplace.services.licenses import release_license
 from marketplace.services.stops import release_hold
@@ -289,6 +289,21 @@ class TestAutomaticHold:
         self.fail(old_account(third))
 
         assert first.version.status == VersionStatus.PUBLISHED
+
+    def test_what_was_refunded_is_not_owned(self):
+        first, second, _ = self.rides()
+        ticket = second.ticket()
+        Purchase.objects.filter(pk=second.purchase.pk).update(
+            status=PurchaseStatus.REFUNDED, refunded_minor=second.purchase.captured_minor
+        )
+        License.objects.filter(purchase=second.purchase).update(state=LicenseState.REVOKED, revoked_at=second.at)
+
+        self.fail(first)
+        second.report(ticket, FAILED)
+        run_all()
+
+        assert first.version.status == VersionStatus.PUBLISHED
+        assert list(Flash.objects.order_by("received_at").values_list("counts_as_hard_failure", flat=True)).count(True) == 1
 
     def test_a_young_account_that_paid_counts(self):
         first, second, _ = self.rides()
