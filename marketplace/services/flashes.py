@@ -136,9 +136,8 @@ def report_flash(
             version_id=ticket.version_id,
             bound_elsewhere=flash.bound_elsewhere,
         )
-        if outcome in policies.HARD_FAILURES and ticket.channel == ReleaseChannel.PUBLIC:  # a tuner's own test alarms nobody
-            if ticket.purchase_id is not None:
-                _open_case(flash, ticket.version, purchase_id=ticket.purchase_id, at=at)
+        if outcome in policies.HARD_FAILURES and ticket.purchase_id is not None:  # a tuner's own test alarms nobody
+            _open_case(flash, ticket.version, purchase_id=ticket.purchase_id, at=at)
             enqueue("marketplace.tasks.trust.judge_failures", priority=80, flash_id=flash.pk)
     return Reported(flash, created=True)
 
@@ -149,7 +148,7 @@ def judge_failures(*, flash_id: UUID, at: datetime) -> bool:
 
     Called by the worker; whether it held the version. Idempotent: what a hold was made of makes no second one.
     """
-    flash = Flash.objects.select_related("version__tune__tuner", "ticket").get(pk=flash_id)
+    flash = Flash.objects.select_related("version__tune").get(pk=flash_id)
     version = flash.version
     with transaction.atomic():
         _tell_failure(flash, version, at=at)
@@ -358,15 +357,12 @@ def _tell_failure(flash: Flash, version: TuneVersion, *, at: datetime) -> None:
         type=NoticeType.FLASH,
         severity=NoticeSeverity.RESTORE_STOCK,
         title="Your flash failed: restore your stock file",
-        body="The write did not complete. Restore the stock image with the app before you start the engine; your license is free again.",
+        body="The write did not complete. Restore the stock image with the app before you start the engine. A failed write uses up no license.",
         link={"resource": "flash", "id": flash.pk},
         dedupe_key=f"flash:{flash.pk}",
         at=at,
     )
-    told = set(User.objects.filter(role=Role.ADMIN, is_active=True).values_list("pk", flat=True))
-    if flash.ticket.purchase_id is None:  # of a sale its tuner is told by the case
-        told.add(version.tune.tuner.user_id)
-    for user_id in sorted(told):
+    for user_id in User.objects.filter(role=Role.ADMIN, is_active=True).order_by("pk").values_list("pk", flat=True):
         notify(
             user_id=user_id,
             type=NoticeType.FLASH,
