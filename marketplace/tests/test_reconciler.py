@@ -8,6 +8,7 @@ from django.db import transaction
 from core import clock
 from core.models import AuditEvent
 from core.testing.payments import StandIn
+from core.testing.races import race
 from core.testing.tasks import run_all
 from marketplace import payments as gateway
 from marketplace.enums import DifferenceReason, DifferenceState, PurchaseStatus, WebhookEventStatus
@@ -376,3 +377,44 @@ class TestParked:
         look()
 
         assert not ProviderDifference.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+class TestSeveralAtOnce:
+    """Two schedules, or a slot that took longer than a minute: each walk is done by several."""
+
+    def lost(self, server):
+        client, bike = rider_with_bike()
+        tune = TuneFactory(published=True)
+        with transaction.atomic():
+            body = buy(client, tune, bike).json()
+            transaction.set_rollback(True)
+        server.choose(intent_of(body), "succeed")
+        return body["id"]
+
+    def test_rebuild_once(self, own):
+        bought, refunded = self.lost(own), self.lost(own)
+        (intent,) = own.intents_of(refunded)
+        gateway.create_refund(key="r", intent_id=intent["id"], amount_minor=14900, metadata={})
+        watched(ago=timedelta(hours=1))
+
+        outcomes = race(look, times=4)
+
+        assert outcomes == ["ok"] * 4
+        assert {str(row.pk): row.status for row in Purchase.objects.all()} == {bought: "PAID", refunded: "REFUNDED"}
+        assert sorted(LedgerSet.objects.values_list("cause", flat=True)) == ["REFUND", "SALE", "SALE"]
+        assert (License.objects.count(), PaymentAttempt.objects.count(), len(own.get("refunds")["data"])) == (2, 2, 1)
+        assert ProviderWatch.objects.get().restoring_since is None
+
+    def test_control_without_looking_first_the_constraint_is_the_last_guard(self, own, monkeypatch):
+        self.lost(own)
+        watched(ago=timedelta(hours=1))
+
+        def always_new(self, defaults=None, **names):
+            return self.create(**names, **(defaults or {})), True
+
+        monkeypatch.setattr("marketplace.models.purchasing.PurchaseQuerySet.get_or_create", always_new)
+        race(look, times=2)
+
+        assert ProviderDifference.objects.get().ours.endswith("marketplace_purchase_pkey")
+        assert (Purchase.objects.count(), License.objects.count()) == (1, 1)
