@@ -9,9 +9,10 @@ from core import clock
 from core.ids import new_id
 from core.testing.payments import SECRET_KEY
 from marketplace import payments as gateway
-from marketplace.models import PayoutAccount
+from marketplace.enums import LicenseState, PurchaseStatus
+from marketplace.models import License, PayoutAccount
 from marketplace.services import books, payout_accounts
-from marketplace.tests.factories import PurchaseFactory, TuneFactory
+from marketplace.tests.factories import PurchaseFactory, RefundFactory, TuneFactory
 from tuners.tests.factories import TunerProfileFactory
 
 LONG_AGO = timedelta(days=40)  # beyond the hold period
@@ -26,8 +27,15 @@ def sell(tune: Any, *, amount_minor: int = 10_000, ago: timedelta = LONG_AGO, **
 
 
 def give_back(purchase: Any, amount_minor: int, *, at: Any = None) -> Any:
-    """Book a refund of a part, as the refund's service does."""
-    return books.book_refund(purchase=purchase, refund_id=new_id(), amount_minor=amount_minor, at=at or clock.now())
+    """A refund of a part with its booking, as the refund's service leaves it."""
+    at = at or clock.now()
+    row = RefundFactory(purchase=purchase, succeeded=True, amount_minor=amount_minor, created_at=at)
+    purchase.refunded_minor += amount_minor
+    if purchase.refunded_minor == purchase.captured_minor:
+        purchase.status = PurchaseStatus.REFUNDED
+        License.objects.filter(purchase=purchase).update(state=LicenseState.REVOKED, revoked_at=at)
+    purchase.save(update_fields=["refunded_minor", "status"])
+    return books.book_refund(purchase=purchase, refund_id=row.pk, amount_minor=amount_minor, at=at)
 
 
 def fund(payments: Any, *, amount_minor: int = 10_000_000, currency: str = "EUR") -> None:
