@@ -357,7 +357,7 @@ def _tell_failure(flash: Flash, version: TuneVersion, *, at: datetime) -> None:
         type=NoticeType.FLASH,
         severity=NoticeSeverity.RESTORE_STOCK,
         title="Your flash failed: restore your stock file",
-        body="The write did not complete. Restore the stock image with the app before you start the engine. A failed write uses up no license.",
+        body="The write did not complete. Restore the stock image with the app before you start the engine. It uses up no license.",
         link={"resource": "flash", "id": flash.pk},
         dedupe_key=f"flash:{flash.pk}",
         at=at,
