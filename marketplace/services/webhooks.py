@@ -87,6 +87,7 @@ def receive_event(*, payload: bytes, signature: str, at: datetime) -> bool:
     try:
         event = payments.read_event(payload, signature)
     except payments.SignatureWrong as wrong:
+        log.warning("webhook_signature_refused")  # no row for it: anybody can send as many as they like
         raise InvalidSignature from wrong
     return keep_event(event=event, at=at)
 
