@@ -6,6 +6,7 @@ a signed lifting, a counter floor never sinks, and a revoked key id stays.
 """
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ log = structlog.get_logger("marketplace.status")
 LIFETIME = timedelta(hours=72)
 KEPT_FOR = timedelta(days=7)
 COPY_PREFIX = "trust/status/"
+COPY_NAME = re.compile(r"[0-9]{20}\.json")
 COPY_BYTES = 16 * 1024 * 1024
 TRUSTED_WITHOUT_STORAGE = timedelta(hours=2)
 LATE_AFTER = timedelta(hours=3)
@@ -148,10 +150,11 @@ def _earlier(newest: StatusDocument | None, *, at: datetime) -> list[dict[str, A
     if newest is not None:
         documents.append(_opened(newest.envelope, version=newest.version, what="our own row"))
     try:
-        keys = [key for key, _ in storage.list_keys(COPY_PREFIX)]
+        keys = [key for key, _ in storage.list_keys(COPY_PREFIX) if COPY_NAME.fullmatch(key.removeprefix(COPY_PREFIX))]
         if keys:
             copy = storage.read(max(keys), max_bytes=COPY_BYTES)
-            documents.append(_opened(copy, version=_version_of(max(keys)), what="storage's copy"))
+            version = int(max(keys).removeprefix(COPY_PREFIX).removesuffix(".json"))
+            documents.append(_opened(copy, version=version, what="storage's copy"))
     except (ServiceUnavailable, storage.ObjectMissing):
         if newest is None or newest.issued_at <= at - TRUSTED_WITHOUT_STORAGE:
             raise ServiceUnavailable("storage") from None
@@ -174,10 +177,6 @@ def _opened(envelope: Any, *, version: int, what: str) -> dict[str, Any]:
 def _verified(envelope: dict[str, Any]) -> dict[str, Any]:
     revoked = RevokedKey.objects.values_list("keyid", flat=True)
     return signing.verify_by_any_root(envelope, role=signing.Role.STATUS, without=revoked)
-
-
-def _version_of(key: str) -> int:
-    return int(key.removeprefix(COPY_PREFIX).removesuffix(".json"))
 
 
 def _open_stops() -> list[dict[str, Any]]:

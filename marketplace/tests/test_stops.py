@@ -294,6 +294,14 @@ class TestStatusDocument:
         with pytest.raises(exceptions.StatusDiverged):
             status.publish_status(at=at)
 
+    def test_what_has_no_name_of_ours_is_left_alone(self, at):
+        for name in ("zzz.json", "x/00000000000000000001.json", "9.json", "9999999999999999999999999.json"):
+            storage.put_bytes(f"{status.COPY_PREFIX}{name}", b"{}", "application/json")
+
+        status.publish_status(at=at)
+
+        assert StatusDocument.objects.get().copied_at == at
+
     def test_without_storage_it_goes_on_alone_for_two_hours(self, at, settings):
         status.publish_status(at=at)
         settings.S3_ENDPOINT_URL = "http://127.0.0.1:9"
