@@ -38,7 +38,7 @@ def make_crowd(count: int) -> dict:
         loader.register_people()
         loader.approve_tuners()
         loader._publish(next(spec for spec in TUNES if spec.family == FAMILY and spec.price_cents == 0), at=loader.ago(30))
-    tune, riders = Tune.objects.get(), []
+    tune, riders, sessions = Tune.objects.get(), [], []
     version = tune.versions.filter(status=VersionStatus.PUBLISHED).order_by("-version_order")[0]
     for number in range(count):
         rider = users.create_account(
@@ -48,18 +48,20 @@ def make_crowd(count: int) -> dict:
             terms_version=agreed_text("terms").version,
             at=now,
         )
-        loader._add_ride(rider, family, MARKET, index=2000 + number, at=now - timedelta(minutes=5))
+        index = 2000 + 4 * number + (0 if number % 5 == 0 else 3)  # every fifth has saved the stock file, and gets tickets
+        loader._add_ride(rider, family, MARKET, index=index, at=now - timedelta(minutes=5))
         vehicle = loader.rides[-1].vehicle
         device = DeviceInfo(installation_id=f"drill-{number}", name="Phone", platform="android", push_token=f"phone-{number}")
-        session = start_session(user=User.objects.get(pk=rider.pk), device=device, peer="127.0.0.1", at=now)
+        sessions.append(start_session(user=User.objects.get(pk=rider.pk), device=device, peer="127.0.0.1", at=now))
         riders.append(
             {
                 "user": str(rider.pk),
-                "token": tokens.mint_access(session, at=clock.now()),
                 "vehicle": str(vehicle.pk),
                 "purchase": str(_buy(rider, tune, vehicle).pk),
             }
         )
+    for each, session in zip(riders, sessions, strict=True):  # last: they are good for ten minutes
+        each["token"] = tokens.mint_access(session, at=clock.now())
     return {"version": str(version.pk), "name": f"{tune.title} {version.version}", "riders": riders}
 
 
