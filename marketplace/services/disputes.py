@@ -11,7 +11,6 @@ from django.db import transaction
 from django.db.models import Sum
 
 from core import audit
-from core.exceptions import ServiceUnavailable
 from core.tasks import enqueue
 from marketplace import payments
 from marketplace.enums import DisputeStatus, LedgerAccount, LedgerCause, PurchaseStatus
@@ -25,7 +24,7 @@ from marketplace.services.books import book_dispute_lost, book_dispute_opened, b
 from marketplace.services.locks import lock_purchase
 from marketplace.services.refunds import paid_purchase_of
 from marketplace.services.rights import restore_license, revoke_license, suspend_license
-from marketplace.services.settlement import CLOCKS_DIFFER_BY, alarm
+from marketplace.services.settlement import CLOCKS_DIFFER_BY, alarm, provider_answers
 from users.enums import NoticeSeverity, NoticeType, Role
 from users.models import User
 from users.services import notify
@@ -257,9 +256,8 @@ def send_evidence(*, dispute_id: UUID, at: datetime) -> Dispute:
     fields = evidence_fields(dispute.evidence, dispute.evidence_text, email=buyer.email if buyer.deleted_at is None else "")
     key = f"evidence-{dispute.pk}-{int(dispute.submitted_at.timestamp())}"
     try:
-        truth = payments.send_evidence(key=key, dispute_id=dispute.provider_dispute_id, evidence=fields, submit=True)
-    except payments.ProviderUnavailable as trouble:
-        raise ServiceUnavailable("payments", retry_after_seconds=5) from trouble
+        with provider_answers():
+            truth = payments.send_evidence(key=key, dispute_id=dispute.provider_dispute_id, evidence=fields, submit=True)
     except payments.ProviderRefused as refusal:
         log.error("dispute_evidence_refused", dispute=str(dispute.pk), code=refusal.code)
         with transaction.atomic():

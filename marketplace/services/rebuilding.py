@@ -11,7 +11,6 @@ from django.db.models import Model, QuerySet
 from django.utils.dateparse import parse_datetime
 
 from core import audit
-from core.exceptions import ServiceUnavailable
 from garage.models import Vehicle
 from marketplace import payments
 from marketplace.enums import DifferenceReason, PaymentAttemptState, PurchaseStatus
@@ -21,7 +20,7 @@ from marketplace.payments import Intent
 from marketplace.policies.purchasing import PENDING_FOR
 from marketplace.selectors.purchasing import identity_hashes_of
 from marketplace.services.differences import note_difference, purchase_id_in
-from marketplace.services.settlement import alarm, end_payment, follow_intent, mark_purchase_paid
+from marketplace.services.settlement import alarm, end_payment, follow_intent, mark_purchase_paid, provider_answers
 from marketplace.services.webhooks import take_up_parked
 from tuners.models import TunerProfile
 from users.models import User
@@ -101,9 +100,8 @@ def rebuild_purchase(*, intent: Intent, at: datetime) -> Purchase | None:
     """
     try:
         if intent.is_live:
-            intent = payments.cancel_intent(intent.id)
-    except payments.ProviderUnavailable as trouble:
-        raise ServiceUnavailable("payments", retry_after_seconds=5) from trouble
+            with provider_answers():
+                intent = payments.cancel_intent(intent.id)
     except payments.ProviderRefused:
         return None
     if not intent.is_paid:

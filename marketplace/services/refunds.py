@@ -6,8 +6,6 @@ worker asks the provider, outside any transaction, with a key that follows from 
 applied by one writer, `apply_refund`, whoever heard of it first: the worker, a webhook or the reconciler.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from uuid import UUID
 
@@ -47,7 +45,7 @@ from marketplace.services.books import book_owed_paid, book_refund, book_refund_
 from marketplace.services.cases import add_message, lock_case, open_case, resolve_case
 from marketplace.services.locks import lock_purchase
 from marketplace.services.rights import lock_license, revoke_license
-from marketplace.services.settlement import CLOCKS_DIFFER_BY, alarm, apply_intent
+from marketplace.services.settlement import CLOCKS_DIFFER_BY, alarm, apply_intent, provider_answers
 from users.enums import NoticeSeverity, NoticeType
 from users.models import User
 from users.services import notify
@@ -59,14 +57,6 @@ ATTEMPTS_A_CALL = 3
 LOOKED_AT_ONCE = 300
 ASKED_WITHOUT_A_WORD = "The rider asks for the money back."
 DECLINED = "declined"
-
-
-@contextmanager
-def _provider_answers() -> Iterator[None]:
-    try:
-        yield
-    except payments.ProviderUnavailable as trouble:
-        raise ServiceUnavailable("payments", retry_after_seconds=5) from trouble
 
 
 # Asking
@@ -244,7 +234,7 @@ def send_refund(*, refund_id: UUID, at: datetime) -> Refund | None:
             return refund
         Refund.objects.filter(pk=refund.pk, attempt=refund.attempt, asked_provider_at=None).update(asked_provider_at=at)
         began = refund.asked_provider_at or at
-        with _provider_answers():
+        with provider_answers():
             try:
                 truth = _ask(refund) if at - began < KEY_TRUSTED_FOR else _look(refund)
             except payments.ProviderUnsure:
@@ -329,7 +319,7 @@ def paid_purchase_of(intent_id: str, *, at: datetime) -> UUID:
     """Whose payment it was; one that we had not heard of yet is settled first. Raises: PaymentMismatch, ServiceUnavailable."""
     attempt = PaymentAttempt.objects.filter(provider=payments.PROVIDER, intent_id=intent_id).first() if intent_id else None
     if attempt is None or attempt.state != PaymentAttemptState.SUCCEEDED:
-        with _provider_answers():
+        with provider_answers():
             try:
                 purchase = apply_intent(intent=payments.get_intent(intent_id), at=at) if intent_id else None
             except payments.UnknownToProvider:

@@ -38,7 +38,7 @@ CODES_A_VALUE = 12  # of 40 characters; the provider's metadata takes 500
 
 
 @contextmanager
-def _provider_answers() -> Iterator[None]:
+def provider_answers() -> Iterator[None]:
     """A provider that does not answer is a dependency that is down."""
     try:
         yield
@@ -62,7 +62,7 @@ def open_payment(*, purchase_id: UUID, at: datetime) -> None:
         attempt = PaymentAttempt.objects.select_related("purchase").filter(purchase_id=purchase_id, state__in=LIVE_ATTEMPT).first()
         if attempt is None or attempt.state == PaymentAttemptState.OPEN:
             return
-        with _provider_answers():
+        with provider_answers():
             try:
                 intent = _ask_for_intent(attempt) if at - attempt.created_at < KEY_TRUSTED_FOR else _look_for_intent(attempt)
             except payments.ProviderUnsure:
@@ -362,7 +362,7 @@ def end_payment(*, purchase: Purchase, status: PurchaseStatus, at: datetime, act
     Called by cancel and expiry. Talks to the provider, so never call it in a transaction. Raises: ServiceUnavailable.
     """
     attempt = purchase.attempts.select_related("purchase").filter(state__in=LIVE_ATTEMPT).first()
-    with _provider_answers():
+    with provider_answers():
         intent_id = _intent_to_end(attempt, at=at) if attempt is not None else None
         if intent_id is not None:
             try:
@@ -403,7 +403,7 @@ def settle_purchase(*, purchase_id: UUID, at: datetime) -> Purchase:
     attempt = purchase.attempts.filter(state=PaymentAttemptState.OPEN).first()
     if attempt is None or attempt.intent_id is None:
         return Purchase.objects.get(pk=purchase_id)
-    with _provider_answers():
+    with provider_answers():
         try:
             intent = payments.get_intent(attempt.intent_id)
         except payments.UnknownToProvider:

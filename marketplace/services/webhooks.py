@@ -27,7 +27,7 @@ from marketplace import payments
 from marketplace.enums import WebhookEventStatus
 from marketplace.exceptions import EventNotFound, EventNotParked, InvalidSignature, PaymentMismatch
 from marketplace.models import WebhookEvent
-from marketplace.services.settlement import alarm
+from marketplace.services.settlement import alarm, provider_answers
 
 log = structlog.get_logger(__name__)
 
@@ -135,9 +135,8 @@ def apply_event(*, event_id: UUID, at: datetime) -> WebhookEvent:
         status, note = WebhookEventStatus.PARKED, f"account {event.account or 'missing'} is not whose events of this type are"
     else:
         try:
-            import_string(handler.path)(event=event, at=at)
-        except payments.ProviderUnavailable as trouble:
-            raise ServiceUnavailable("payments", retry_after_seconds=5) from trouble
+            with provider_answers():
+                import_string(handler.path)(event=event, at=at)
         except payments.UnknownToProvider:
             status, note = WebhookEventStatus.PARKED, "the provider does not know it"
         except PaymentMismatch as mismatch:

@@ -3,21 +3,18 @@
 from uuid import UUID
 
 from core import clock
-from core.exceptions import ServiceUnavailable
 from core.schedule import every
 from core.tasks import task
-from marketplace import payments
 from marketplace.policies.payouts import PAYOUT_EVERY, PAYOUT_OFFSET
 from marketplace.services import payouts
+from marketplace.services.settlement import provider_answers
 
 
 @task(max_attempts=12)
 def send_payout(payout_id: str) -> None:
     """Transfer a reserved payout and send it to the bank; what is left is the reconciler's."""
-    try:
+    with provider_answers():
         payouts.continue_payout(payout_id=UUID(payout_id), at=clock.now())
-    except payments.ProviderUnavailable as trouble:
-        raise ServiceUnavailable("payments", retry_after_seconds=5) from trouble
 
 
 @every(days=PAYOUT_EVERY.days, name="make_payouts", offset_seconds=PAYOUT_OFFSET.total_seconds())
