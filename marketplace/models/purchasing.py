@@ -146,6 +146,9 @@ class Purchase(models.Model):
             models.Index(  # a tuner's sales, newest first and by period
                 fields=["tuner", "-paid_at", "-id"], name="purchase_sales", condition=Q(paid_at__isnull=False)
             ),
+            models.Index(  # the reconciler books the provider's fees
+                fields=["paid_at"], name="purchase_paid_newest", condition=Q(paid_at__isnull=False, amount_minor__gt=0)
+            ),
             models.Index(  # expiry and the reconciler walk what waits
                 fields=["created_at"], name="purchase_pending", condition=Q(status=PurchaseStatus.PENDING)
             ),

@@ -48,6 +48,7 @@ OPEN_WORK: tuple[str, ...] = (
     "marketplace.services.disputes.reconcile_disputes",
     "marketplace.services.payout_accounts.reconcile_accounts",
     "marketplace.services.payouts.reconcile_payouts",
+    "marketplace.services.provider_fees.reconcile_provider_fees",
 )
 
 REBUILDERS: tuple[str, ...] = (

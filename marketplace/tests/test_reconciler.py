@@ -14,7 +14,9 @@ from marketplace import payments as gateway
 from marketplace.enums import DifferenceReason, DifferenceState, PurchaseStatus, WebhookEventStatus
 from marketplace.exceptions import DifferenceEnded, NothingCaptured
 from marketplace.models import LedgerSet, License, PaymentAttempt, ProviderDifference, ProviderWatch, Purchase, WebhookEvent
-from marketplace.services import differences, reconciler
+from marketplace.selectors.ledger import find_differences
+from marketplace.services import differences, provider_fees, reconciler
+from marketplace.services.provider_fees import reconcile_provider_fees
 from marketplace.tests.factories import TuneFactory
 from marketplace.tests.purchasing import PURCHASES, buy, intent_of, rider_with_bike, send_event
 from users.models import Notice, User
@@ -36,6 +38,44 @@ def watched(*, ago=timedelta(minutes=1)):
     """Somebody looked, so long ago."""
     at = clock.now() - ago
     ProviderWatch.objects.update_or_create(pk=1, defaults={"watched_at": at, "walked_at": at})
+
+
+class TestProviderFees:
+    def test_what_the_provider_kept_is_booked_once(self, own):
+        client, bike = rider_with_bike()
+        body = buy(client, TuneFactory(published=True), bike).json()
+        own.choose(intent_of(body), "succeed")
+        reconciler.reconcile_open_work(at=clock.now())
+        reconciler.reconcile_open_work(at=clock.now())
+
+        kept = gateway.find_charge(intent_of(body)).fee_minor
+        lines = LedgerSet.objects.get(cause="PROVIDER_FEE", cause_id=body["id"]).entries.order_by("account")
+        assert kept > 0
+        assert list(lines.values_list("account", "amount_minor")) == [("BUYER_CLEARING", kept), ("PROVIDER_FEE", -kept)]
+        assert list(find_differences()) == []
+
+    def test_a_free_tune_a_pending_purchase_and_an_old_payment_are_not_asked_about(self, own):
+        client, bike = rider_with_bike()
+        buy(client, TuneFactory(published=True, price_minor=0), bike)
+        buy(client, TuneFactory(published=True), bike)
+        assert reconcile_provider_fees(at=clock.now()) == 0
+        client, bike = rider_with_bike()
+        body = buy(client, TuneFactory(published=True), bike).json()
+        own.choose(intent_of(body), "succeed")
+        reconciler.reconcile_open_work(at=clock.now() + timedelta(minutes=1))
+        assert reconcile_provider_fees(at=clock.now() + timedelta(days=11)) == 0
+
+    def test_two_at_once_book_it_once(self, own):
+        client, bike = rider_with_bike()
+        body = buy(client, TuneFactory(published=True), bike).json()
+        own.choose(intent_of(body), "succeed")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(provider_fees, "LOOKED_AT_A_ROUND", 0)
+            reconciler.reconcile_open_work(at=clock.now())
+        rows = [(body["id"], 467)] * 2
+        for purchase_id, kept in rows:  # both had read that it is not booked
+            provider_fees._book(purchase_id, amount_minor=kept, currency="EUR", at=clock.now())
+        assert LedgerSet.objects.filter(cause="PROVIDER_FEE").count() == 1
 
 
 def look():
