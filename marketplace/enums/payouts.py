@@ -19,6 +19,7 @@ class PayoutStatus(TextChoices):
 
 
 class PayoutBlocker(TextChoices):
+    ACCOUNT_BLOCKED = "account_blocked", "Staff blocked the account"
     MFA_REQUIRED = "mfa_required", "The second factor is off"
     TUNER_SUSPENDED = "tuner_suspended", "The profile is suspended"
     PAYOUT_ACCOUNT_REQUIRED = "payout_account_required", "There is no payout account"

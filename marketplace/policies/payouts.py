@@ -32,9 +32,11 @@ def minimum_of(tuner: TunerProfile, currency: str) -> int:
     return max(1, tuner.minimum_payout_minor * smallest // SMALLEST_PRICE_MINOR["EUR"])
 
 
-def blockers_of(*, tuner: TunerProfile, mfa_enabled: bool, account: PayoutAccount | None) -> list[str]:
+def blockers_of(*, tuner: TunerProfile, is_blocked: bool, mfa_enabled: bool, account: PayoutAccount | None) -> list[str]:
     """Why nothing is paid out to this tuner now; empty when it is. The order is that of PayoutBlocker."""
     blockers = []
+    if is_blocked:
+        blockers.append(PayoutBlocker.ACCOUNT_BLOCKED)
     if not mfa_enabled:
         blockers.append(PayoutBlocker.MFA_REQUIRED)
     if not tuner.is_active:

@@ -165,6 +165,7 @@ def find_account_of(tuner_id: UUID) -> PayoutAccount | None:
 def balance_shape(
     tuner: TunerProfile,
     *,
+    is_blocked: bool,
     mfa_enabled: bool,
     currency: str,
     state: str | None,
@@ -175,7 +176,7 @@ def balance_shape(
 ) -> tuple[dict[str, Any], str | None]:
     """A tuner's balance as the API shows it, without the next page's address, and that page's cursor. Three queries."""
     balance = get_balance(tuner_id=tuner.pk, currency=currency, at=at)
-    blockers = blockers_of(tuner=tuner, mfa_enabled=mfa_enabled, account=find_account_of(tuner.pk))
+    blockers = blockers_of(tuner=tuner, is_blocked=is_blocked, mfa_enabled=mfa_enabled, account=find_account_of(tuner.pk))
     rows, following = list_cents(
         tuner_id=tuner.pk, currency=currency, state=state, cursor=cursor, page_size=page_size, bound_to=bound_to, at=at
     )

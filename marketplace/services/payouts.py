@@ -50,7 +50,7 @@ def make_payouts(*, at: datetime) -> int:
 def reserve_payout(*, tuner_id: UUID, currency: str, at: datetime) -> Payout | None:
     """Take what is available into a payout, with its lines and its booking, in one transaction; None when none is due.
 
-    Locks the tuner's person, as turning the second factor off and deleting the account do. A blocked tuner is told once,
+    Locks the tuner's person, as blocking, turning the second factor off and deleting the account do. A blocked tuner is told once,
     and keeps the money. Queues send_payout.
     """
     with transaction.atomic():
@@ -67,7 +67,7 @@ def reserve_payout(*, tuner_id: UUID, currency: str, at: datetime) -> Payout | N
             log.error("payout_beyond_balance", tuner=str(tuner_id), amount_minor=amount_minor)
             return None
         account = find_account_of(tuner_id)
-        blockers = blockers_of(tuner=tuner, mfa_enabled=person.mfa_enabled, account=account)
+        blockers = blockers_of(tuner=tuner, is_blocked=person.is_blocked, mfa_enabled=person.mfa_enabled, account=account)
         if blockers or account is None:
             _tell_of_hold(tuner, blockers, amount=amount_text(amount_minor, currency), at=at)
             return None

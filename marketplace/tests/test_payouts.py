@@ -23,6 +23,8 @@ from marketplace.tests.purchasing import send_event
 from tuners.tests.factories import TunerProfileFactory
 from users.exceptions import MfaNotEnabled
 from users.models import Notice
+from users.services import block_user, unblock_user
+from users.tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -204,6 +206,7 @@ class TestDue:
     @pytest.mark.parametrize(
         ("facts", "blocker"),
         [
+            ({"user__blocked": True}, "account_blocked"),
             ({"user__mfa": False}, "mfa_required"),
             ({"suspended": True}, "tuner_suspended"),
             ({}, "payout_account_required"),
@@ -224,6 +227,17 @@ class TestDue:
         assert payouts.make_payouts(at=clock.now()) == 0
         assert Notice.objects.filter(user=tuner.user, title="Your payout waits").count() == 1
         type(tuner.user).objects.filter(pk=tuner.user_id).update(mfa_enabled_at=clock.now())
+        assert payouts.make_payouts(at=clock.now()) == 1
+
+    def test_a_block_holds_the_next_payout_until_it_is_lifted(self, payments):
+        fund(payments)
+        tuner, _ = payable(payments)
+        admin = UserFactory(admin=True)
+        block_user(user=tuner.user, actor=admin, reason="Sold stolen files.", at=clock.now())
+        assert payouts.make_payouts(at=clock.now()) == 0
+        assert not Payout.objects.exists()
+        assert "account_blocked" in Notice.objects.get(user=tuner.user, title="Your payout waits").body
+        unblock_user(user=tuner.user, actor=admin, reason="It was a mistake.", at=clock.now())
         assert payouts.make_payouts(at=clock.now()) == 1
 
     def test_runs_on_mondays(self):

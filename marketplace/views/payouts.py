@@ -32,7 +32,9 @@ class PayoutAccountView(ApiView):
             "state": account and account.state,
             "requirements_due": account.requirements_due if account else [],
             "disabled_reason": (account and account.disabled_reason) or None,
-            "payout_blockers": blockers_of(tuner=tuner, mfa_enabled=self.request.user.mfa_enabled, account=account),
+            "payout_blockers": blockers_of(
+                tuner=tuner, is_blocked=self.request.user.is_blocked, mfa_enabled=self.request.user.mfa_enabled, account=account
+            ),
             "checked_at": account and account.checked_at,
         }
 
@@ -46,6 +48,7 @@ class BalanceView(ApiView):
         params = self.params()
         shape, following = reads.balance_shape(
             get_profile_of(request.user),
+            is_blocked=request.user.is_blocked,
             mfa_enabled=request.user.mfa_enabled,
             currency=params.get("currency") or currency_of_sales(request.user),
             state=params.get("state"),
