@@ -60,10 +60,10 @@ class ApprovalMissing(Refused):
 class Said:
     """What the newest status document said that the signer signed, and what it lifted since: no stop may be forgotten."""
 
-    stopped: Mapping[str, str] = field(default_factory=dict)  # version → since when
+    stopped: Mapping[str, str] = field(default_factory=dict)  # version, file and hash → since when
     floors: Mapping[str, int] = field(default_factory=dict)
     revoked: frozenset[str] = frozenset()
-    lifted: Mapping[str, str] = field(default_factory=dict)  # version → when its newest lifting was issued
+    lifted: Mapping[str, str] = field(default_factory=dict)  # version → when its newest lifting was approved
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,10 @@ def said_by(payload: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be remembered of a status document. Raises: Refused for one that is malformed."""
     try:
         return {
-            "stopped": {str(entry["tune_version_id"]): str(entry["since"]) for entry in payload["stopped"]},
+            "stopped": {
+                " ".join(str(entry[name]) for name in ("tune_version_id", "id", "sha256")): str(entry["since"])
+                for entry in payload["stopped"]
+            },
             "floors": {str(tune): _count(floor) for tune, floor in payload["counter_floors"].items()},
             "revoked": sorted(str(keyid) for keyid in payload["revoked_keyids"]),
         }
@@ -142,10 +145,15 @@ def said_by(payload: Mapping[str, Any]) -> dict[str, Any]:
         raise Refused("the lists of the status document are malformed") from trouble
 
 
+def approved_at(approval: str) -> str:
+    """When an approval that was checked was given, as a document states times."""
+    return str(decode_payload(_unbase64(approval.strip().split(".")[1]))["approved_at"])
+
+
 def _check_nothing_forgotten(payload: dict[str, Any], said: Said) -> None:
     now = said_by(payload)
-    for version, since in said.stopped.items():
-        if version not in now["stopped"] and said.lifted.get(version, "") < since:
+    for stop, since in said.stopped.items():  # phones go by file and hash: another one in their place is no stop of them
+        if stop not in now["stopped"] and said.lifted.get(stop.split()[0], "") < since:
             raise Refused("it forgets a stop that nobody lifted")
     if any(now["floors"].get(tune, 0) < floor for tune, floor in said.floors.items()) or said.revoked - set(now["revoked"]):
         raise Refused("it forgets a counter floor or a revoked key")

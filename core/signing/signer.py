@@ -2,7 +2,7 @@
 
 Who asks must be one of the users it was told of (the kernel says who), for a role that this user may ask for; what is asked
 must hold against `core.signing.rules`; each role has a rate. What was signed and what was refused goes to one append-only
-file a role: time, user, type, hash, and of a status which versions are stopped; never a word more of any document. A release
+file a role: time, user, type, hash, and of a status which files are stopped; never a word more of any document. A release
 or a status is on disk there before its signature leaves. Reads no settings and opens no port: it needs its keys, the root
 documents and one directory.
 """
@@ -32,7 +32,7 @@ from core.signing.payloads import utc_text
 from core.signing.remote import receive_frame, send_frame
 from core.signing.roles import PayloadType, Role
 from core.signing.rootfiles import DEVELOPMENT
-from core.signing.rules import ApprovalMissing, Circumstances, Refused, Said, check, read_reviewers, said_by
+from core.signing.rules import ApprovalMissing, Circumstances, Refused, Said, approved_at, check, read_reviewers, said_by
 
 ONLINE_ROLES = tuple(role for role in Role if role is not Role.ROOT)
 DURABLE = frozenset({Role.RELEASE, Role.TEST_RELEASE, Role.STATUS})  # what it must remember after a power cut
@@ -94,9 +94,12 @@ class Journal:
     def _remember_status(self, entry: dict[str, Any]) -> None:
         self.status_version = max(self.status_version, entry.get("version", 0))
         if "stopped" in entry:
-            self.said = replace(self.said, stopped=entry["stopped"], floors=entry["floors"], revoked=frozenset(entry["revoked"]))
+            # a stop that was dated back would be ended by the lifting of an earlier one
+            known = self.said.stopped
+            stopped = {stop: max(min(since, entry["at"]), known.get(stop, "")) for stop, since in entry["stopped"].items()}
+            self.said = replace(self.said, stopped=stopped, floors=entry["floors"], revoked=frozenset(entry["revoked"]))
         if "lifted" in entry:
-            self.said = replace(self.said, lifted={**self.said.lifted, entry["lifted"]: entry["issued_at"]})
+            self.said = replace(self.said, lifted={**self.said.lifted, entry["lifted"]: entry["lifted_at"]})
 
     def knows(self, role: Role, digest: bytes) -> bool:
         return (role, digest) in self.releases
@@ -150,7 +153,7 @@ class Signer:
                     return {"busy": f"the role {role} has signed as much as it may within a minute"}
                 signatures = self.ring.sign(role, payload_type, data)
                 entry |= {"keyids": [signature["keyid"] for signature in signatures]}
-                self.journal.write(role, entry | _to_remember(payload_type, payload))
+                self.journal.write(role, entry | _to_remember(payload_type, payload, approval if self.reviewers is not None else ""))
             except ApprovalMissing as missing:
                 self._note(role, entry, missing)
                 return {"approval": str(missing)}
@@ -178,12 +181,15 @@ class Signer:
                 self.journal.write(role, entry | {"refused": str(reason)})
 
 
-def _to_remember(payload_type: PayloadType, payload: dict[str, Any]) -> dict[str, Any]:
-    """What of a document its later ones are held to: ids of versions, tunes and keys, and times."""
+def _to_remember(payload_type: PayloadType, payload: dict[str, Any], approval: str) -> dict[str, Any]:
+    """What of a document its later ones are held to: ids of versions, files, tunes and keys, and times.
+
+    A lifting counts from when its reviewer approved it: shown once more, it does not end a stop that came afterwards.
+    """
     if payload_type is PayloadType.STATUS:
         return {"version": payload["version"], **said_by(payload)}
     if payload_type is PayloadType.STOP_LIFT:
-        return {"lifted": str(payload["tune_version_id"]), "issued_at": payload["issued_at"]}
+        return {"lifted": str(payload["tune_version_id"]), "lifted_at": approved_at(approval) if approval else payload["issued_at"]}
     return {}
 
 

@@ -14,7 +14,7 @@ from core.exceptions import InvalidInput, ServiceUnavailable
 from core.testing.http import ApiClient, client_for
 from core.testing.signer import SignerProcess, wait_until_answered
 from marketplace.enums import VersionStatus
-from marketplace.models import Download, FlashTicket, License, Release
+from marketplace.models import Download, FlashTicket, License, Release, VersionStop
 from marketplace.services import review, status, stops, stored_files
 from marketplace.services.releases import release_drafts
 from marketplace.tests.factories import TuneFactory, TuneVersionFactory, ride_for
@@ -115,6 +115,10 @@ def publish(version, approval=""):
     )
 
 
+def sign_status(payload):
+    return signing.sign(signing.Role.STATUS, signing.PayloadType.STATUS, payload)
+
+
 class TestApprovals:
     """As in production: whoever has the web server can't publish without the key that is on the reviewer's own machine."""
 
@@ -182,16 +186,31 @@ class TestApprovals:
         payload = signing.payload_of(status.find_newest_status().envelope)
         forgetful = payload | {"stopped": [], "version": payload["version"] + 1, "issued_at": signing.utc_text(clock.now())}
         with pytest.raises(signing.SigningNotReady, match="forgets a stop"):  # whoever has the web server asks the signer directly
-            signing.sign(signing.Role.STATUS, signing.PayloadType.STATUS, forgetful)
+            sign_status(forgetful)
         process.stop()
         process.start()
         with pytest.raises(signing.SigningNotReady, match="forgets a stop"):
-            signing.sign(signing.Role.STATUS, signing.PayloadType.STATUS, forgetful)
+            sign_status(forgetful)
 
         drafts = json.loads(json.dumps(stops.lift_drafts(published)))
-        stops.release_hold(**release, approval=approve_release.approve(drafts, [], reviewer, "ada", clock.now()), at=clock.now())
+        approval = approve_release.approve(drafts, [], reviewer, "ada", clock.now())
+        stops.release_hold(**release, approval=approval, at=clock.now())
         time.sleep(1.1)  # a version is the second
         assert status.publish_status(at=clock.now()).stopped == []
+
+        lifting = signing.payload_of(VersionStop.objects.get(version=version).lift_envelope)
+        stops.hold_version(actor=admin, version_id=version.pk, reason="Lean again.", at=clock.now())
+        document = status.publish_status(at=clock.now())
+        payload, later = signing.payload_of(document.envelope), document.version
+        # the approval of the first lifting, shown once more, and a stop that is dated back before it
+        signing.sign(
+            signing.Role.STATUS, signing.PayloadType.STOP_LIFT, lifting | {"issued_at": signing.utc_text(clock.now())}, approval=approval
+        )
+        back = [entry | {"since": "2026-01-01T00:00:00Z"} for entry in payload["stopped"]]
+        sign_status(payload | {"stopped": back, "version": later + 1})
+        for stops_left in ([], [entry | {"id": str(admin.pk), "sha256": "0" * 64} for entry in back]):
+            with pytest.raises(signing.SigningNotReady, match="forgets a stop"):
+                sign_status(payload | {"stopped": stops_left, "version": later + 2})
 
     def test_the_tool_refuses_files_that_are_not_those_of_the_drafts(self, process, version, reviewer):
         drafts = release_drafts(version, at=clock.now())

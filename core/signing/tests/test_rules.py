@@ -191,20 +191,28 @@ def test_a_release_that_was_signed_here_is_signed_again_years_later_and_without_
 class TestNothingIsForgotten:
     """Where reviewers lift, the signer knows what they lifted: the third place that remembers a stop."""
 
-    said = Said(stopped={"v": "2026-05-01T12:00:00Z"}, floors={"t": 4}, revoked=frozenset({"k"}))
+    said = Said(stopped={"v f s": "2026-05-01T12:00:00Z"}, floors={"t": 4}, revoked=frozenset({"k"}))
     whole = {"counter_floors": {"t": 4}, "revoked_keyids": ["k"]}
 
     def judge(self, said=said, reviewers=MappingProxyType({}), **changes):
         return judge(Role.STATUS, PayloadType.STATUS, status(**self.whole | changes), said=said, reviewers=reviewers)
 
     def test_a_stop_stays_until_it_is_lifted(self):
-        still = [{"tune_version_id": "v", "since": "2026-05-01T12:00:00Z"}]
-        assert self.judge(stopped=still)
+        still = {"tune_version_id": "v", "id": "f", "sha256": "s", "since": "2026-05-01T12:00:00Z"}
+        assert self.judge(stopped=[still])
         with pytest.raises(Refused, match="forgets a stop"):
             self.judge()
         assert self.judge(said=replace(self.said, lifted={"v": "2026-05-01T12:00:00Z"}))
         with pytest.raises(Refused, match="forgets a stop"):  # that lifting was of an earlier one
             self.judge(said=replace(self.said, lifted={"v": "2026-04-30T12:00:00Z"}))
+
+    @pytest.mark.parametrize("change", [{"id": "g"}, {"sha256": "r"}, {"tune_version_id": "w"}])
+    def test_and_names_the_same_file(self, change):
+        """Phones look for a file's id or hash: the version's name beside another file stops nothing."""
+        entry = {"tune_version_id": "v", "id": "f", "sha256": "s", "since": "2026-05-01T12:00:00Z"}
+
+        with pytest.raises(Refused, match="forgets a stop"):
+            self.judge(stopped=[entry | change])
 
     @pytest.mark.parametrize("change", [{"counter_floors": {}}, {"counter_floors": {"t": 3}}, {"revoked_keyids": []}])
     def test_floors_and_revoked_keys_stay(self, change):
