@@ -177,6 +177,7 @@ def rider(me: Recorder, other: Recorder) -> None:
     me.call("POST", f"tuners/reviews/{theirs['id']}/report/", {"reason": "SPAM", "text": "An advertisement."}, expect=201)
     me.call("DELETE", f"tuners/reviews/{reviews[0]['id']}/", expect=204)
     give_up_a_purchase(me, meta, vehicle, {free["id"], paid["id"]})
+    argue(me, meta, vehicle, {free["id"], paid["id"]}, about=first["id"])
     offer = me.call("POST", f"{own}transfer/", expect=201)
     me.call("DELETE", f"{own}transfer/", expect=204)
     offer = me.call("POST", f"{own}transfer/", expect=201)
@@ -192,6 +193,25 @@ def give_up_a_purchase(me: Recorder, meta: dict, vehicle: dict, owned: set[str])
     pending = play.buy(me, tune, vehicle, meta, acknowledge=True)
     me.call("POST", f"marketplace/purchases/{pending['id']}/sync/", expect=200)
     me.call("POST", f"marketplace/purchases/{pending['id']}/cancel/", expect=200)
+
+
+def argue(me: Recorder, meta: dict, vehicle: dict, owned: set[str], *, about: str) -> None:
+    """Pay and want the money back; ask the tuner something."""
+    page = me.call("GET", "marketplace/tunes/", expect=200, vehicle=vehicle["id"])
+    tune = next(row for row in page["results"] if row["price_minor"] and row["id"] not in owned)
+    purchase = play.buy(me, tune, vehicle, meta, acknowledge=True)
+    path = f"marketplace/purchases/{purchase['id']}/"
+    requests.post(purchase["payment"]["sandbox_url"], data={"outcome": "succeed"}, timeout=30)
+    me.call("POST", f"{path}sync/", expect=200)
+    me.call("POST", f"{path}refunds/", {"reason": "I bought it for the wrong bike."}, expect=201, idempotent=True)
+    me.wait_for("the refund", lambda: me.quietly("GET", f"{path}refunds/")["results"][0]["status"] == "SUCCEEDED")
+    me.call("GET", f"{path}refunds/", expect=200)
+    question = {"purchase": about, "kind": "OTHER", "text": "Does the map keep the stock rev limiter?"}
+    case = me.call("POST", "marketplace/cases/", question, expect=201, idempotent=True)
+    more = {"text": "I ride it on the road only."}
+    me.call("POST", f"marketplace/cases/{case['id']}/messages/", more, expect=201, idempotent=True)
+    me.call("GET", "marketplace/cases/", expect=200)
+    me.call("GET", f"marketplace/cases/{case['id']}/", expect=200)
 
 
 def one_page(title: str) -> bytes:
@@ -236,6 +256,14 @@ def tuner(me: Recorder, account: dict) -> None:
         me.call("POST", f"tuners/reviews/{reviews[0]['id']}/reply/", {"text": "Thank you, ride safely."}, expect=200)
     me.call("GET", "marketplace/sales/", expect=200)
     me.call("GET", "marketplace/sales/summary/", expect=200, by="tune")
+    me.call("GET", "marketplace/balance/", expect=200)
+    payouts = me.call("GET", "marketplace/payouts/", expect=200)["results"]
+    for payout in payouts[:1]:
+        me.call("GET", f"marketplace/payouts/{payout['id']}/", expect=200)
+    me.call("GET", "marketplace/statements/", expect=200)
+    me.call("POST", "auth/step-up/", {"password": account["password"]}, expect=204)
+    me.call("POST", "tuners/me/payout-account/", expect=200, idempotent=True)
+    me.call("GET", "tuners/me/payout-account/", expect=200)
     listing = {
         "title": "Street map with quickshifter",
         "description": "Smooth fuelling below 4,000 rpm.",
