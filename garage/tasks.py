@@ -18,3 +18,10 @@ def delete_stock_images(storage_keys: list[str]) -> None:
     """Delete the stored stock images of an erased account."""
     for key in storage_keys:
         storage.delete(key)
+
+
+@every(days=1, name="check_stock_files", offset_seconds=3 * 3600)
+@task(max_attempts=3)
+def check_stock_files() -> None:
+    """Hash every stored stock image again."""
+    services.check_stock_files(at=clock.now())

@@ -9,7 +9,7 @@ from garage.services.ecu import (
 )
 from garage.services.mods import add_mod, delete_mod, update_mod
 from garage.services.rescue import Rescue, issue_rescue_link, make_rescue_link, revoke_rescue_link, use_rescue_link
-from garage.services.stock import save_stock_file
+from garage.services.stock import check_stock_files, save_stock_file
 from garage.services.transfers import (
     accept_transfer,
     check_transfer_code,
@@ -34,6 +34,7 @@ __all__ = [
     "accept_transfer",
     "add_mod",
     "add_vehicle",
+    "check_stock_files",
     "check_transfer_code",
     "delete_mod",
     "delete_vehicle",

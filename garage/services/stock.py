@@ -3,9 +3,10 @@
 from datetime import datetime
 from uuid import UUID
 
+import structlog
 from django.db import transaction
 
-from core import audit
+from core import audit, storage
 from core.exceptions import FieldError
 from core.uploads.services import claim_upload
 from garage import policies, tune_images
@@ -17,7 +18,11 @@ from garage.exceptions import (
 )
 from garage.models import EcuReadout, StockFile, Vehicle
 from garage.services.vehicles import get_locked_vehicle, touch
+from users.enums import NoticeSeverity, NoticeType
 from users.models import User
+from users.services import notify
+
+log = structlog.get_logger("garage.stock")
 
 
 def save_stock_file(*, owner: User, vehicle_id: UUID, upload_id: UUID, at: datetime) -> StockFile:
@@ -82,3 +87,43 @@ def _ensure_fits(vehicle: Vehicle, readout: EcuReadout, image_size_bytes: int, d
         )
     if errors:
         raise StockFileMismatch(errors=errors)
+
+
+def check_stock_files(*, at: datetime) -> int:
+    """Hash every stored stock image; returns how many are not what was saved. Called by the schedule daily.
+
+    Nothing is taken away, for phones refuse other bytes: staff are alarmed each time, the owner is told once.
+    Raises: ServiceUnavailable.
+    """
+    wrong = 0
+    for stock_file in StockFile.objects.order_by("pk").iterator(chunk_size=200):
+        try:
+            found = storage.hash_object(stock_file.storage_key)
+        except storage.ObjectMissing:
+            found = None
+        if found != (stock_file.sha256, stock_file.size_bytes):
+            wrong += _alarm(stock_file.pk, at=at)
+    return wrong
+
+
+def _alarm(stock_file_id: UUID, *, at: datetime) -> bool:
+    """Whether there was anything to tell: not of an account that was erased meanwhile. Locks the vehicle."""
+    with transaction.atomic():
+        vehicle = Vehicle.objects.select_for_update(no_key=True, of=("self",)).filter(stock_files=stock_file_id).first()
+        if vehicle is None:
+            return False
+        log.critical("stock_file_changed", stock_file=str(stock_file_id), vehicle=str(vehicle.pk))
+        notice = notify(
+            user_id=vehicle.owner_id,
+            type=NoticeType.SECURITY,
+            severity=NoticeSeverity.WARNING,
+            title="A stock image is damaged",
+            body=f"What we keep as the stock image of your {vehicle.make} {vehicle.model} is not what you saved. "
+            "Keep the copy on your phone, and flash nothing before our staff have answered.",
+            link={"resource": "vehicle", "id": vehicle.pk},
+            dedupe_key=f"stock-file-changed:{stock_file_id}:{vehicle.owner_id}",
+            at=at,
+        )
+        if notice is not None:
+            audit.record(act="stock_file.integrity_failed", actor_id=None, subject_id=vehicle.pk, at=at, stock_file_id=stock_file_id)
+    return True

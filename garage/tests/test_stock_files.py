@@ -14,14 +14,16 @@ from core.exceptions import ServiceUnavailable
 from core.models import AuditEvent
 from core.testing.http import ApiClient, client_for
 from core.testing.races import race_all
+from core.testing.tasks import run_all
 from core.uploads.models import Upload
 from core.uploads.tests.factories import UploadFactory, stored_upload
-from garage import services, tune_images
+from garage import services, tasks, tune_images
 from garage.ecu_images import generator, inspect_bytes
 from garage.enums import IdentityKind
 from garage.identity import Identity
 from garage.models import StockFile, Vehicle
 from garage.tests.factories import CALIBRATION_ID, HARDWARE_NUMBER, IMAGE_SIZE_BYTES, MADE_AT, StockFileFactory, VehicleFactory
+from users.models import Notice
 from users.tests.factories import UserFactory
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -297,3 +299,40 @@ class TestTwoSavesAtOnce:
     def test_control_without_the_lock_only_postgres_stops_the_second(self):
         with pytest.raises(IntegrityError, match="upload_id"):
             race_all(self.savers(), row_locks=False, meet_after='FROM "core_upload"')
+
+
+class TestTheDailyCheck:
+    @pytest.fixture
+    def stock_file(self, client):
+        assert save(client, upload_of(client.user, make=stored_upload)).status_code == 201
+        return StockFile.objects.get()
+
+    def test_what_is_as_it_was_saved_is_told_to_nobody(self, stock_file):
+        tasks.check_stock_files.enqueue()
+        run_all()
+
+        assert not Notice.objects.exists()
+
+    @pytest.mark.parametrize("moved", ["other bytes", "gone"])
+    def test_the_owner_is_told_once_and_the_way_back_stays_open(self, client, stock_file, moved):
+        if moved == "gone":
+            storage.delete(stock_file.storage_key)
+        else:
+            storage.put_bytes(stock_file.storage_key, b"\x00" * stock_file.size_bytes, "application/octet-stream")
+
+        for day in range(2):
+            assert services.check_stock_files(at=NOW + timedelta(days=day)) == 1
+
+        assert Notice.objects.get(user=client.user).title == "A stock image is damaged"
+        assert AuditEvent.objects.filter(act="stock_file.integrity_failed", subject_id=client.vehicle.pk).count() == 1
+        assert client.get(f"{client.url}{stock_file.pk}/").status_code == 200
+
+    def test_storage_that_is_away_alarms_nobody(self, stock_file, monkeypatch):
+        def away(key):
+            raise ServiceUnavailable("storage")
+
+        monkeypatch.setattr(storage, "hash_object", away)
+
+        with pytest.raises(ServiceUnavailable):
+            services.check_stock_files(at=NOW)
+        assert not Notice.objects.exists()
