@@ -28,20 +28,23 @@ from marketplace.models import Dispute, Purchase, Tune
 from marketplace.services import stops
 from marketplace.services.disputes import assemble_evidence
 from marketplace.tests.factories import (
+    CaseFactory,
     DisputeFactory,
     FavoriteFactory,
-    PaymentAttemptFactory,
     PayoutFactory,
+    PurchaseFactory,
     Ride,
     TuneFactory,
     TuneVersionFactory,
     released_tune,
+    sold,
 )
 from tuners.models import TunerProfile
 from tuners.tests.factories import (
     SuspensionAppealFactory,
     TunerApplicationFactory,
     TunerCertificationFactory,
+    TunerFollowFactory,
     TunerProfileFactory,
     TunerReviewFactory,
 )
@@ -60,6 +63,7 @@ PERSON = {
     "display name": "Leonie Quandtberg",
     "business name": "Quandtberg Motortechnik",
     "VIN": "JYARN59C1MA633105",
+    "VIN of the one they took over": "JYARN59C1MA633888",
     "frame number": "QBF-771-0042",
     "ECU serial": "SN-QB-99417",
     "push token": "push-quandtberg-5f2a77c1",
@@ -111,6 +115,7 @@ class Everything:
     def change_the_account(self) -> None:
         self.ok(self.client.post("auth/email/change/", {"email": PERSON["wanted address"]}))
         self.ok(ApiClient().post("auth/password/reset/", {"email": PERSON["address"]}))
+        self.ok(self.client.post("auth/mfa/recovery-codes/"))
         picture = stored_upload(content=PICTURE, owner_id=self.user.pk, purpose="AVATAR", ready=True, content_type="image/webp")
         storage.put_bytes(picture.storage_key, PICTURE, "image/webp", bucket=storage.PUBLIC)
         storage.delete(picture.storage_key)  # the factory knows one bucket only
@@ -133,18 +138,20 @@ class Everything:
         image = stored_upload(content=STOCK, owner_id=self.user.pk, purpose="STOCK_FILE", ready=True, used=True, name=PERSON["file name"])
         StockFileFactory(vehicle=self.vehicle, upload_id=image.pk, storage_key=image.storage_key, name=PERSON["file name"])
         NoReadBackConsentFactory(vehicle=self.vehicle)
-        sold = VehicleFactory(owner=self.user, vin="JYARN59C1MA633999")
-        offer = self.ok(self.client.post(f"garage/vehicles/{sold.pk}/transfer/"))
+        handed_on = VehicleFactory(owner=self.user, vin="JYARN59C1MA633999")
+        offer = self.ok(self.client.post(f"garage/vehicles/{handed_on.pk}/transfer/"))
         self.next_owner = UserFactory()
         self.ok(client_for(self.next_owner).post(f"garage/transfers/{offer['id']}/accept/", {"code": offer["code"]}))
+        bought = VehicleFactory(vin=PERSON["VIN of the one they took over"])
+        offer = self.ok(client_for(bought.owner).post(f"garage/vehicles/{bought.pk}/transfer/"))
+        self.ok(self.client.post(f"garage/transfers/{offer['id']}/accept/", {"code": offer["code"]}))
+        rescued = VehicleFactory(owner=self.user, with_stock=True, vin="JYARN59C1MA633777")
+        self.ok(self.client.post(f"garage/vehicles/{rescued.pk}/rescue-links/"))
         self.ok(self.client.post(f"garage/vehicles/{self.vehicle.pk}/transfer/"))
 
     def buy_and_flash(self) -> None:
         tune = released_tune()
-        from marketplace.tests.factories import PurchaseFactory
-
-        purchase = PurchaseFactory(buyer=self.user, tune=tune, vehicle_id=self.vehicle.pk, paid=True, vehicle_identity_hashes=["ab" * 32])
-        PaymentAttemptFactory(open=True, purchase=purchase)
+        purchase = sold(buyer=self.user, tune=tune, vehicle_id=self.vehicle.pk, vehicle_identity_hashes=["ab" * 32])
         ride = Ride(purchase=purchase, vehicle=self.vehicle, at=clock.now())
         ride.report(ride.ticket(), FlashOutcome.SUCCEEDED)
         stop = stops.recall_version(actor=UserFactory(admin=True), version_id=ride.version.pk, severity="info", reason="Lean.", at=ride.at)
@@ -194,6 +201,10 @@ class Everything:
         self.ok(self.client.post(f"tuners/reviews/{review.pk}/reply/", {"text": PERSON["reply"]}))
         Tune.objects.filter(pk=tune.pk).update(status="ARCHIVED", archived_at=clock.now())
         TuneFactory(tuner=profile, title=f"{PERSON['tune that nobody bought']} Entwurf")
+        TunerFollowFactory(tuner=profile)
+        self.sale = PurchaseFactory(tune=released_tune(tuner=profile), paid=True)
+        CaseFactory(purchase=self.sale, resolved=True)
+        Tune.objects.filter(pk=self.sale.tune_id).update(status="ARCHIVED", archived_at=clock.now())
 
     def leave_traces_elsewhere(self) -> None:
         self.ok(self.client.post("users/me/exports/", HTTP_IDEMPOTENCY_KEY="export-1"))
@@ -294,6 +305,8 @@ def test_nothing_of_a_deleted_person_is_left_anywhere(kept_mails):
         person.argue()
         person.be_a_tuner()
         person.leave_traces_elsewhere()
+        never = [holding.section for holding in privacy.holdings() if not holding.rows(person.user.pk).exists()]
+        assert not never, f"let the person do this too: {' '.join(never)}"
         before = find(everything_in_the_database()) | find(everything_in_storage())
         assert set(before) >= set(PERSON), "the search must find everything as long as it is there"
         assert set(find(everything_mailed())) >= {"address", "wanted address", "display name"}
@@ -305,7 +318,8 @@ def test_nothing_of_a_deleted_person_is_left_anywhere(kept_mails):
         run_all()
         run_all(until=clock.now() + LATER)
 
-    assert find(everything_in_the_database()) == {}
+    assert find(everything_in_the_database()) == {"business name": {"marketplace_purchase"}}  # the buyer's receipt names the seller
+    assert Purchase.objects.get(seller_name=PERSON["business name"]) == person.sale
     assert find(everything_in_storage()) == {}
     mailed = find(everything_mailed())
     assert set(mailed) == {"address"} and all("your-account-was-deleted" in name for name in mailed["address"])
