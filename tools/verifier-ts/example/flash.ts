@@ -17,6 +17,7 @@ interface Ecu {
 interface Store {
   readonly shippedRoot: Envelope;
   readonly shippedRootVersion: number;
+  laterRoots: readonly Envelope[]; // those that held, kept: without a network, what a newer key signed needs them
   seenStatusVersion: number;
   newestStatus: Envelope | null;
 }
@@ -26,10 +27,10 @@ interface Grant {
   readonly ticket: Envelope;
 }
 
-/** The roots after the one that the app ships with. Offline there are none, and the shipped one has to do. */
+/** The roots after the one that the app ships with: those that the phone has, and what came since. */
 export async function laterRoots(api: Api, store: Store): Promise<Envelope[]> {
-  const found: Envelope[] = [];
-  for (let version = store.shippedRootVersion + 1; ; version += 1) {
+  const found = [...store.laterRoots];
+  for (let version = store.shippedRootVersion + found.length + 1; ; version += 1) {
     const root = await api.root(version).catch(() => null);
     if (root === null) return found;
     found.push(root);
@@ -46,9 +47,10 @@ export async function flash(
   hasWayBack: boolean,
 ): Promise<"ok" | RefusalCode> {
   store.newestStatus = await api.status().catch(() => store.newestStatus);
+  const roots = await laterRoots(api, store);
   const verdict = await verifyFlash({
     pinnedRoot: store.shippedRoot,
-    laterRoots: await laterRoots(api, store),
+    laterRoots: roots,
     status: store.newestStatus,
     seenStatusVersion: store.seenStatusVersion,
     appVersion,
@@ -59,6 +61,7 @@ export async function flash(
     hasWayBack,
     at: now(),
   });
+  if (verdict.code !== "bad_root") store.laterRoots = roots;
   store.seenStatusVersion = verdict.seenStatusVersion;
   if (verdict.code === "ok") await ecu.write(verdict.image);
   return verdict.code;
@@ -67,7 +70,8 @@ export async function flash(
 /** Works without a network: everything it needs is on the phone. */
 export async function restore(ecu: Ecu, store: Store, restoreTicket: Envelope, file: Uint8Array): Promise<"ok" | RefusalCode> {
   const readout = await ecu.read();
-  const verdict = verifyRestore({ pinnedRoot: store.shippedRoot, restoreTicket, file, format: "BIN", readout, at: now() });
+  const { shippedRoot: pinnedRoot, laterRoots } = store;
+  const verdict = verifyRestore({ pinnedRoot, laterRoots, restoreTicket, file, format: "BIN", readout, at: now() });
   if (verdict.code === "ok") await ecu.write(verdict.image);
   return verdict.code;
 }
