@@ -19,6 +19,7 @@ from core.uploads.tests.factories import stored_upload
 from users import privacy, services
 from users.enums import ExportState
 from users.models import DataExport, Notice
+from users.services import exports
 from users.tests.factories import NoticeFactory, UserDeviceFactory, UserFactory
 
 EXPORTS = "users/me/exports/"
@@ -181,6 +182,21 @@ class TestArchive:
         described = data_of(self.export(user))["files"]
 
         assert [(file["path"], file["missing"]) for file in described] == [(None, True)]
+
+    def test_its_progress_is_seen_while_it_is_made(self, monkeypatch):
+        client = client_for(UserFactory())
+        export_id, seen, write_rows = client.post(EXPORTS).json()["id"], [], exports._write_rows
+
+        def look(*given):
+            seen.append(client.get(f"{EXPORTS}{export_id}/").json())
+            write_rows(*given)
+
+        monkeypatch.setattr(exports, "_write_rows", look)
+        run_all()
+
+        percents = [shown["progress_percent"] for shown in seen]
+        assert {(shown["status"], shown["url"]) for shown in seen} == {("RUNNING", None)}
+        assert percents == sorted(percents) and percents[0] == 0 and percents[-1] > 85 and len(set(percents)) > 20
 
     def test_a_large_account_is_written_in_chunks(self, monkeypatch):
         monkeypatch.setattr(privacy, "EXPORT_CHUNK", 3)

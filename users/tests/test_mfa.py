@@ -299,16 +299,20 @@ class TestCodesAtOnce:
 
         assert self.use_at_once(user, recovery_code, **control) == 6
 
-    def test_one_session_comes_of_one_mfa_token(self):
-        user = UserFactory(mfa=True)
-        codes = services.renew_recovery_codes(user=user, session=None, at=clock.now())
+    def finish_at_once(self, user, **control):
+        """One log-in, finished four times at once, each with another code that is right."""
+        given = iter(services.renew_recovery_codes(user=user, session=None, at=clock.now())[:4])
         token = log_in(user.email).json()["mfa_token"]
-        given = iter(codes[:4])
+        return race(lambda: services.verify_mfa(mfa_token=token, code=next(given), peer="", at=clock.now()), times=4, **control)
 
-        outcomes = race(lambda: services.verify_mfa(mfa_token=token, code=next(given), peer="", at=clock.now()), times=4)
-
-        assert outcomes == ["mfa_token_over"] * 3 + ["ok"]
+    def test_one_session_comes_of_one_mfa_token(self, user):
+        assert self.finish_at_once(user) == ["mfa_token_over"] * 3 + ["ok"]
         assert Challenge.objects.get().consumed_at
+
+    def test_control_without_the_condition_four_sessions_come_of_it(self, user):
+        control = {"meet_after": 'FROM "users_challenge"', "cut": '"users_challenge"."consumed_at" IS NULL'}
+
+        assert self.finish_at_once(user, **control) == ["ok"] * 4
 
     def test_of_thirty_wrong_codes_ten_are_judged(self, user):
         judged = []
