@@ -64,6 +64,8 @@ def apply_dispute(*, truth: payments.Dispute, at: datetime) -> Dispute:
         dispute.status, dispute.checked_at = status, at
         if status in DISPUTE_ENDED:
             dispute.ended_at = at
+            if purchase.buyer.deleted_at is not None:  # it was put together for the bank alone, after everything else had gone
+                dispute.evidence, dispute.evidence_text = {}, ""
         dispute.save()
         if status == DisputeStatus.WON:
             _win(purchase, dispute, truth, at=at)

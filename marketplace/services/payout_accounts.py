@@ -96,13 +96,18 @@ def _attach(row: PayoutAccount, account: payments.Account, *, at: datetime) -> N
 
 
 def _follow(account: payments.Account, *, at: datetime) -> PayoutAccount:
-    """Bring our row to what the provider says, and tell the tuner when payouts became possible, or impossible. Locks the row."""
+    """Bring our row to what the provider says, and tell the tuner when payouts became possible, or impossible.
+
+    Locks the tuner's person, then the row. Of one who left, what the provider still wants to know is kept no more.
+    """
     with transaction.atomic():
+        people = User.objects.select_for_update(no_key=True, of=("self",))
+        person = people.filter(tuner_profile__payout_account__account_id=account.id).first()
         row = PayoutAccount.objects.select_for_update(no_key=True).filter(account_id=account.id).first()
-        if row is None:
+        if row is None or person is None:
             raise PaymentMismatch(f"account {account.id} is nobody's")
         before, row.state = row.state, state_of(account)
-        row.requirements_due = [name[:120] for name in account.requirements_due][:50]
+        row.requirements_due = [name[:120] for name in account.requirements_due][:50] if person.deleted_at is None else []
         row.disabled_reason = account.disabled_reason
         row.checked_at = at
         row.save(update_fields=["state", "requirements_due", "disabled_reason", "checked_at"])

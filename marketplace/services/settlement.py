@@ -26,6 +26,7 @@ from marketplace.payments import Intent
 from marketplace.policies.purchasing import KEY_TRUSTED_FOR
 from marketplace.services.books import book_sale
 from marketplace.services.differences import end_differences, note_difference, purchase_id_in
+from marketplace.services.locks import lock_purchase
 from users.enums import NoticeType
 from users.services import notify
 
@@ -225,7 +226,7 @@ def _attempt_named_by(intent: Intent) -> PaymentAttempt:
 def mark_purchase_paid(*, purchase_id: UUID, intent: Intent | None, at: datetime, paid_at: datetime | None = None) -> Purchase:
     """Set a purchase PAID: the only place that does. Webhook, reconciler, `sync` and free purchases all end here.
 
-    Locks the purchase; checks amount, currency and payment against its snapshot; makes the license and the books and
+    Locks the purchase, its people held; checks amount, currency and payment against its snapshot; makes the license and the books and
     queues the receipt and the tuner's notice, all in one transaction. A repeat is a no-op. `intent` is None for a free
     tune. A payment that arrives after the purchase was closed is still a payment: it becomes PAID. `paid_at` is given when
     a lost purchase is written anew: its terms run from the payment, and nobody gets a second mail.
@@ -233,7 +234,7 @@ def mark_purchase_paid(*, purchase_id: UUID, intent: Intent | None, at: datetime
     Raises: PaymentMismatch.
     """
     with transaction.atomic():
-        purchase = Purchase.objects.select_for_update(no_key=True, of=("self",)).select_related("tuner").get(pk=purchase_id)
+        purchase = lock_purchase(purchase_id)
         attempt = _paid_attempt(purchase, intent)
         if purchase.paid_at is not None:
             if attempt is not None and attempt.state != PaymentAttemptState.SUCCEEDED:

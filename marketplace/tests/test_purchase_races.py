@@ -86,6 +86,7 @@ class TestTwentyWithOneKey:
         assert len(payments.intents_of(purchase.pk)) == 1
 
 
+@pytest.mark.parametrize("end", [PurchaseStatus.EXPIRED, PurchaseStatus.CANCELED])
 class TestPayAgainstTheEnd:
     """The provider has been paid, and at the same moment somebody who heard otherwise closes the purchase."""
 
@@ -96,24 +97,24 @@ class TestPayAgainstTheEnd:
         payments.choose(attempt.intent_id, "succeed")
         return attempt, gateway.get_intent(attempt.intent_id)
 
-    def acts(self, attempt, intent):
+    def acts(self, attempt, intent, end):
         purchase_id = attempt.purchase_id
         return [
             lambda: settlement.mark_purchase_paid(purchase_id=purchase_id, intent=intent, at=clock.now()),
-            lambda: settlement._close(purchase_id=purchase_id, status=PurchaseStatus.EXPIRED, at=clock.now(), ended_attempt=attempt),
+            lambda: settlement._close(purchase_id=purchase_id, status=end, at=clock.now(), ended_attempt=attempt),
         ]
 
-    def test_ends_paid_whoever_came_first(self, payments):
+    def test_ends_paid_whoever_came_first(self, payments, end):
         attempt, intent = self.paid_at_the_provider(payments)
 
-        assert race_all(self.acts(attempt, intent)) == ["ok", "ok"]
+        assert race_all(self.acts(attempt, intent, end)) == ["ok", "ok"]
         settlement.mark_purchase_paid(purchase_id=attempt.purchase_id, intent=intent, at=clock.now())
 
         assert Purchase.objects.get().status == PurchaseStatus.PAID
         assert License.objects.count() == 1
 
-    def test_control_without_the_lock_only_the_constraint_is_left(self, payments):
+    def test_control_without_the_lock_only_the_constraint_is_left(self, payments, end):
         attempt, intent = self.paid_at_the_provider(payments)
 
         with pytest.raises(IntegrityError, match=r"purchase_|paymentattempt_"):
-            race_all(self.acts(attempt, intent), row_locks=False, meet_after="marketplace_paymentattempt")
+            race_all(self.acts(attempt, intent, end), row_locks=False, meet_after="marketplace_paymentattempt")
