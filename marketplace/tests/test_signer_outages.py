@@ -199,13 +199,15 @@ class TestApprovals:
         assert status.publish_status(at=clock.now()).stopped == []
 
         lifting = signing.payload_of(VersionStop.objects.get(version=version).lift_envelope)
+        again = lifting | {"issued_at": signing.utc_text(clock.now())}
         stops.hold_version(actor=admin, version_id=version.pk, reason="Lean again.", at=clock.now())
+        # the approval of the first lifting once more, before the signer hears of the second stop and after it
+        signing.sign(signing.Role.STATUS, signing.PayloadType.STOP_LIFT, again, approval=approval)
         document = status.publish_status(at=clock.now())
         payload, later = signing.payload_of(document.envelope), document.version
-        # the approval of the first lifting, shown once more, and a stop that is dated back before it
-        signing.sign(
-            signing.Role.STATUS, signing.PayloadType.STOP_LIFT, lifting | {"issued_at": signing.utc_text(clock.now())}, approval=approval
-        )
+        with pytest.raises(InvalidInput):
+            signing.sign(signing.Role.STATUS, signing.PayloadType.STOP_LIFT, again, approval=approval)
+        # and a stop that is dated back, before the first lifting
         back = [entry | {"since": "2026-01-01T00:00:00Z"} for entry in payload["stopped"]]
         sign_status(payload | {"stopped": back, "version": later + 1})
         for stops_left in ([], [entry | {"id": str(admin.pk), "sha256": "0" * 64} for entry in back]):

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from core.signing.keyring import public_bytes
-from core.signing.payloads import base_fields, encode_payload
+from core.signing.payloads import base_fields, encode_payload, utc_text
 from core.signing.roles import PayloadType, Role
 from core.signing.rules import ApprovalMissing, Circumstances, Refused, Said, check, claims_sha256, read_reviewers
 
@@ -284,6 +284,16 @@ class TestApprovals:
         for approval in ("", self.approve(lift(stop_id="y")), self.approve(release())):
             with pytest.raises(ApprovalMissing):
                 judge(*pair, lift(), approval, reviewers=self.reviewers)
+
+    def test_a_lifting_is_approved_after_its_stop_began(self):
+        pair, approval = (Role.STATUS, PayloadType.STOP_LIFT), self.approve(lift())
+        for version, minutes, good in (("x", -61, True), ("x", -59, False), ("y", -59, True)):
+            said = Said(stopped={f"{version} f s": utc_text(NOW + timedelta(minutes=minutes))})
+            if good:
+                assert judge(*pair, lift(), approval, reviewers=self.reviewers, said=said)
+            else:
+                with pytest.raises(ApprovalMissing, match="older than the stop"):
+                    judge(*pair, lift(), approval, reviewers=self.reviewers, said=said)
 
     def test_a_test_release_needs_none(self):
         assert judge(Role.TEST_RELEASE, PayloadType.RELEASE, test_release(), reviewers=self.reviewers)
