@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.embedded import ports, processes
+from core.testing.leaks import find_in_logs_of
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 READY_SECONDS = 600  # with the demo data, on a machine that does other things too
@@ -29,9 +30,13 @@ class NotReady(Exception):
     """The system did not become ready; the message has its output and the ends of its logs."""
 
 
+class Leaked(Exception):
+    """Something private stands in the system's logs; the message says in which, and of what kind."""
+
+
 @contextlib.contextmanager
 def running(directory: Path, *, extra: Mapping[str, str] | None = None, module: str = "core.embedded.supervisor") -> Iterator[System]:
-    """Start the system with its data under `directory` and stop it at the end. Raises: NotReady."""
+    """Start the system with its data under `directory`, stop it at the end, and search what it logged. Raises: NotReady, Leaked."""
     port, data = ports.free_port(), directory / "data"
     environment = {name: value for name, value in os.environ.items() if name in ("PATH", "LANG", "HOME")}
     environment |= {"PORT": str(port), "REVSYNC_DATA_DIR": str(data), **(extra or {})}
@@ -49,3 +54,5 @@ def running(directory: Path, *, extra: Mapping[str, str] | None = None, module: 
         yield System(f"http://127.0.0.1:{port}", data, environment, time.monotonic() - began)
     finally:
         processes.stop_child(process, grace_seconds=20)
+    if leaks := find_in_logs_of(data):
+        raise Leaked("Something private is in " + ", ".join(leaks))

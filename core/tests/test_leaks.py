@@ -11,6 +11,7 @@ from django.db import IntegrityError, connection, transaction
 
 from core import crypto
 from core.logs import without_row
+from core.testing import system
 from core.testing.leaks import PATTERNS, LeakWatch, find_in_lines, find_in_logs_of, main, watching
 from users import passwords
 
@@ -150,6 +151,42 @@ def test_the_logs_of_a_system_are_searched_with_its_own_secrets(tmp_path):
     (tmp_path / "logs" / "web.log").write_text("ready\n")
     (tmp_path / "logs" / "worker.log.1").unlink()
     assert main([str(tmp_path)]) == 0
+
+
+A_SYSTEM = '''
+import os, pathlib, time
+
+logs = pathlib.Path(os.environ["REVSYNC_DATA_DIR"], "logs")
+logs.mkdir(parents=True)
+(logs / "web.log").write_text(os.environ["LOGGED"])
+print("ready in 0 s", flush=True)
+time.sleep(60)
+'''
+
+
+class TestASystemOfItsOwn:
+    """What the checks over HTTP start (the schema, the clients, the pooler) is searched when it has stopped."""
+
+    @pytest.fixture
+    def run(self, tmp_path):
+        (tmp_path / "a_system.py").write_text(A_SYSTEM)
+
+        def run(logged, within=lambda: None):
+            with system.running(tmp_path, module="a_system", extra={"PYTHONPATH": str(tmp_path), "LOGGED": logged}):
+                within()
+
+        return run
+
+    def test_passes_when_nothing_private_was_logged(self, run):
+        run("200 GET api/v1/users/me/")
+
+    def test_fails_whoever_ran_it_and_does_not_repeat_what_it_found(self, run):
+        with pytest.raises(system.Leaked, match=r"\ASomething private is in web\.log: address\Z"):
+            run("told anna@example.com")
+
+    def test_hides_no_other_failure(self, run):
+        with pytest.raises(ZeroDivisionError):
+            run("told anna@example.com", within=lambda: 1 / 0)
 
 
 LEAKING_TEST = '''
