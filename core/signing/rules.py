@@ -122,8 +122,8 @@ def check(role: Role, payload_type: PayloadType, data: bytes, *, approval: str, 
             _check_fresh(issued_at, seen)
             if seen.reviewers is not None:
                 _check_approval(approval, payload, seen)
-                version = str(payload["tune_version_id"])
-                if any(stop.split()[0] == version and approved_at(approval) < since for stop, since in seen.said.stopped.items()):
+                of = str(payload["tune_version_id"])
+                if any(stop.split()[0] == of and approved_at(approval) < since for stop, since in seen.said.stopped.items()):
                     raise ApprovalMissing("the approval is older than the stop: approve its lifting again")
     return payload
 

@@ -15,6 +15,7 @@ from core.testing.http import ApiClient, client_for
 from core.testing.races import race_all
 from core.testing.tasks import run_all
 from core.uploads.enums import UploadPurpose, UploadState
+from core.uploads.tests.factories import UploadFactory
 from garage.ecu_images import generator
 from garage.tests.factories import CALIBRATION_ID, HARDWARE_NUMBER, IMAGE_SIZE_BYTES, StockFileFactory, VehicleModelFactory
 from marketplace.enums import ReviewReason, TuneStatus, VersionStatus
@@ -434,6 +435,12 @@ class TestPublish:
         author.save(update_fields=["role", "is_staff"])
 
         self.refused(version, OwnVersion, reviewer=author)
+
+    def test_nor_does_who_uploaded_one_of_its_files(self, version):
+        reviewer = UserFactory(admin=True, mfa=True)
+        UploadFactory(pk=version.files.get().upload_id, owner_id=reviewer.pk, purpose="TUNE_FILE", used=True)
+
+        self.refused(version, OwnVersion, reviewer=reviewer)
 
     def test_a_rider_never_decides(self, version):
         self.refused(version, DomainError, reviewer=UserFactory())
