@@ -20,8 +20,8 @@ def delete_stock_images(storage_keys: list[str]) -> None:
         storage.delete(key)
 
 
-@every(days=1, name="check_stock_files", offset_seconds=3 * 3600)
+@every(hours=1, name="check_stock_files")
 @task(max_attempts=3)
 def check_stock_files() -> None:
-    """Hash every stored stock image again."""
+    """Hash a 24th of the stored stock images again: each of them once a day."""
     services.check_stock_files(at=clock.now())

@@ -307,11 +307,24 @@ class TestTheDailyCheck:
         assert save(client, upload_of(client.user, make=stored_upload)).status_code == 201
         return StockFile.objects.get()
 
+    def check(self, *, day=0):
+        """Each hour of a day."""
+        return sum(services.check_stock_files(at=NOW.replace(day=1 + day, hour=hour)) for hour in range(24))
+
     def test_what_is_as_it_was_saved_is_told_to_nobody(self, stock_file):
+        assert self.check() == 0
         tasks.check_stock_files.enqueue()
         run_all()
 
         assert not Notice.objects.exists()
+
+    def test_each_is_looked_at_once_a_day(self, db, monkeypatch):
+        made = [StockFileFactory(sha256=f"{byte:02x}".ljust(64, "0")) for byte in (0x00, 0x09, 0x0A, 0x0B, 0x7F, 0x80, 0xF4, 0xF5, 0xFF)]
+        seen = []
+        monkeypatch.setattr(storage, "hash_object", lambda key: seen.append(key) or ("", 0))
+
+        assert self.check() == len(made)
+        assert sorted(seen) == sorted(stock_file.storage_key for stock_file in made)
 
     @pytest.mark.parametrize("moved", ["other bytes", "gone"])
     def test_the_owner_is_told_once_and_the_way_back_stays_open(self, client, stock_file, moved):
@@ -320,8 +333,7 @@ class TestTheDailyCheck:
         else:
             storage.put_bytes(stock_file.storage_key, b"\x00" * stock_file.size_bytes, "application/octet-stream")
 
-        for day in range(2):
-            assert services.check_stock_files(at=NOW + timedelta(days=day)) == 1
+        assert [self.check(day=0), self.check(day=1)] == [1, 1]
 
         assert Notice.objects.get(user=client.user).title == "A stock image is damaged"
         assert AuditEvent.objects.filter(act="stock_file.integrity_failed", subject_id=client.vehicle.pk).count() == 1
@@ -334,5 +346,5 @@ class TestTheDailyCheck:
         monkeypatch.setattr(storage, "hash_object", away)
 
         with pytest.raises(ServiceUnavailable):
-            services.check_stock_files(at=NOW)
+            self.check()
         assert not Notice.objects.exists()
