@@ -160,7 +160,7 @@ def ticket_payload(release: Json, body: bytes) -> Json:
     return {
         **base_fields(PayloadType.TICKET, env=ENV, issued_at=NOW - timedelta(hours=1), expires_at=NOW + timedelta(hours=71)),
         "ticket_id": "01976000-0000-7000-8000-0000000000c1",
-        "purchase_id": "01976000-0000-7000-8000-0000000000d1",
+        "purchase_id": None if release.get("channel") == "test" else "01976000-0000-7000-8000-0000000000d1",
         "buyer": "cd" * 16,
         "vehicle_id": "01976000-0000-7000-8000-0000000000e1",
         "channel": release.get("channel"),

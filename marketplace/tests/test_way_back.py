@@ -18,7 +18,7 @@ from core.exceptions import ServiceUnavailable
 from core.testing.http import ApiClient, client_for
 from core.uploads.tests.factories import stored_upload
 from garage.models import StockFile, Vehicle
-from garage.services import issue_rescue_link, make_rescue_link, record_ecu_readout
+from garage.services import issue_rescue_link, make_rescue_link, offer_transfer, record_ecu_readout
 from garage.tests.factories import RescueLinkFactory
 from garage.tests.test_stock_files import stock_image, upload_of
 from marketplace.enums import FlashOutcome, LicenseState, PurchaseStatus
@@ -179,6 +179,7 @@ STATES = {
     "status document expired": expire_status,
     "app version blocked": block_app,
     "dealer update in the ECU": dealer_update,
+    "vehicle offered to its next owner": lambda ride: offer_transfer(owner=ride.buyer, vehicle_id=ride.vehicle.pk, at=clock.now()),
 }
 
 
