@@ -14,6 +14,7 @@ SECRET_NAMES = re.compile(
     r"pass(word)?|secret|token|authorization|cookie|code|email|vin|frame_number|url|signature|client_secret", re.IGNORECASE
 )
 ROW_IN_ERROR = re.compile(r"DETAIL:.*?(?=\n\n(?:The above|During handling)|\Z)", re.DOTALL)
+LINK_IN_PATH = re.compile(r"(/documents/)[^\s/?\"'<]+")  # Django names the path of what ended in a 5xx; this one opens a document
 HARMLESS_NAMES = frozenset({"status_code", "problem_code", "url_name", "code_version"})
 
 
@@ -35,11 +36,11 @@ def without_row(text: str) -> str:
     return ROW_IN_ERROR.sub("DETAIL:  [removed]", text) if "DETAIL:" in text else text
 
 
-def remove_rows(_logger: Any, _method: str, event: dict) -> dict:
-    """The same for what an event says and for its traceback."""
+def remove_quotes(_logger: Any, _method: str, event: dict) -> dict:
+    """The same for what an event says and for its traceback; whoever has a link to a document sees it, so its token goes too."""
     for name in ("exception", "event"):
         if isinstance(event.get(name), str):
-            event[name] = without_row(event[name])
+            event[name] = LINK_IN_PATH.sub(r"\1[removed]", without_row(event[name]))
     return event
 
 
@@ -49,7 +50,7 @@ SHARED_PROCESSORS: list[Any] = [
     structlog.stdlib.add_log_level,
     structlog.processors.TimeStamper(fmt="iso", utc=True, key="at"),
     structlog.processors.format_exc_info,
-    remove_rows,
+    remove_quotes,
     blank_secrets,
 ]
 

@@ -27,6 +27,7 @@ PATTERNS = {
     "token": re.compile(r"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}"),
     "bearer credentials": re.compile(r"\bBearer +[A-Za-z0-9._~+/-]{16,}"),
     "presigned link": re.compile(r"X-Amz-(?:Signature|Credential|Security-Token)=", re.IGNORECASE),
+    "signed link": re.compile(r"\bWyJ[A-Za-z0-9_-]{20,}:[A-Za-z0-9]{4,10}:[A-Za-z0-9_-]{20,}"),
     "payment secret": re.compile(r"\b(?:pi|seti)_[A-Za-z0-9]+_secret_|\b(?:sk|rk)_(?:test|live)_[A-Za-z0-9]{6,}|\bwhsec_[A-Za-z0-9_]{6,}"),
     "password hash": re.compile(r"\bargon2\$argon2|\bpbkdf2_sha\d+\$"),
     "second factor": re.compile(r"otpauth://", re.IGNORECASE),

@@ -21,6 +21,7 @@ LEAKS = {
     "token": "eyJhbGciOiJIUzI1NiIs.eyJzdWIiOiIwMTkzYTZmMiJ9.c2ln",
     "bearer credentials": "Authorization: Bearer abcdefghijklmnopqrst",
     "presigned link": "GET http://127.0.0.1:8333/private/x?X-Amz-Algorithm=a&X-Amz-Signature=0123",
+    "signed link": f"the token is WyJyZWNlaXB0IiwiMDFhMjE0NmYiXQ:1wQz9a:{'k' * 43}",
     "payment secret": "pi_3Nabc123_secret_xyz",
     "password hash": "argon2$argon2id$v=19$m=19456",
     "second factor": "otpauth://totp/RevSync",
