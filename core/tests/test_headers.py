@@ -67,6 +67,12 @@ ANSWERS = {
         lambda: Client().get("/problems/not_found"), 200, "text/html; charset=utf-8", "public, max-age=300", PAGE_POLICY, {},
     ),
     "the rescue page": (lambda: Client().get("/rescue"), 200, "text/html; charset=utf-8", "public, max-age=300", PAGE_POLICY, {}),
+    "the way back from the onboarding": (
+        lambda: Client().get("/payouts/return"), 200, "text/html; charset=utf-8", "no-store", PAGE_POLICY, {"X-Robots-Tag": "noindex"},
+    ),
+    "a document that is not opened any more": (
+        lambda: Client().get("/documents/x"), 404, "text/html; charset=utf-8", "no-store", PAGE_POLICY, {"X-Robots-Tag": "noindex"},
+    ),
     "a static file": (
         lambda: Client().get("/static/core/docs.css"), 200, 'text/css; charset="utf-8"', "max-age=60, public", DATA_POLICY, {},
     ),
