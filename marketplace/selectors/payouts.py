@@ -54,12 +54,14 @@ SELECT coalesce(sum(amount_minor) FILTER (WHERE state = 'HELD'), 0), coalesce(su
   FROM ({_CENTS}) AS cents
 """
 
-# What a payout takes: what is released and in no payout. A claw-back of a disputed purchase counts only if its share was paid out.
+# What a payout takes: what is released and in no payout. A claw-back of a disputed purchase counts only if its share was paid out;
+# one that was booked after `at`, of a share that was released by then, counts (`late`): it is gone from what the tuner is owed.
 _CLAIMABLE = """
   FROM marketplace_ledgerentry e
   JOIN marketplace_ledgerset s ON s.id = e.set_id
   LEFT JOIN marketplace_purchase p ON p.id = e.purchase_id
- WHERE e.account = 'TUNER' AND s.cause NOT IN ('PAYOUT', 'PAYOUT_FAILED') AND e.available_at <= %(at)s
+ WHERE e.account = 'TUNER' AND s.cause NOT IN ('PAYOUT', 'PAYOUT_FAILED')
+   AND (e.available_at <= %(at)s OR %(late)s AND e.amount_minor < 0 AND e.available_at <= e.at)
    AND NOT EXISTS (SELECT FROM marketplace_payoutline line WHERE line.entry_id = e.id AND line.released_at IS NULL)
    AND (p.status IS DISTINCT FROM 'DISPUTED' OR e.amount_minor < 0 AND EXISTS (
         SELECT FROM marketplace_ledgerentry sold
@@ -134,12 +136,15 @@ def _cent(row: Sequence[Any]) -> dict[str, Any]:
     }
 
 
-def list_claimable(*, tuner_id: UUID, currency: str, at: datetime) -> list[tuple[UUID, int]]:
-    """The entries that a payout of a tuner takes now, with their amounts. One statement: lines and sum can't differ."""
+def list_claimable(*, tuner_id: UUID, currency: str, at: datetime, as_it_was: bool = False) -> list[tuple[UUID, int]]:
+    """The entries that a payout of a tuner takes, with their amounts: what was clawed back since `at` too, but `as_it_was` then.
+
+    One statement: lines and sum can't differ.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT e.id, e.amount_minor {_CLAIMABLE} AND e.tuner_id = %(tuner)s AND e.currency = %(currency)s ORDER BY e.at, e.id",
-            {"tuner": tuner_id, "currency": currency, "at": at},
+            {"tuner": tuner_id, "currency": currency, "at": at, "late": not as_it_was},
         )
         return [(entry_id, int(amount)) for entry_id, amount in cursor.fetchall()]
 
@@ -152,7 +157,7 @@ def list_due(*, at: datetime) -> list[tuple[UUID, str]]:
                    AND NOT EXISTS (SELECT FROM marketplace_payout o
                                     WHERE o.tuner_id = e.tuner_id AND o.currency = e.currency AND o.status = 'PENDING')
                  GROUP BY e.tuner_id, e.currency HAVING sum(e.amount_minor) > 0 ORDER BY e.tuner_id, e.currency""",
-            {"at": at},
+            {"at": at, "late": True},
         )
         return cursor.fetchall()
 

@@ -374,7 +374,7 @@ def _rebuild(payout_id: UUID, account: PayoutAccount, transfer: payments.Transfe
             asked_at=transfer.created_at,
             created_at=transfer.created_at,
         )
-        claimable = list_claimable(tuner_id=account.tuner_id, currency=transfer.currency, at=transfer.created_at)
+        claimable = list_claimable(tuner_id=account.tuner_id, currency=transfer.currency, at=transfer.created_at, as_it_was=True)
         left = transfer.amount_minor
         takes_all = sum(amount for _, amount in claimable) == left
         for entry_id, amount in claimable:

@@ -267,6 +267,23 @@ class TestClawBack:
         assert books_hold() == {}
 
 
+    def test_one_that_was_booked_while_the_run_was_under_way_is_set_off_at_once(self, payments):
+        tuner, sales = payable(payments)
+        began = clock.now()
+        give_back(sales[0], 10_000)
+        assert payouts.make_payouts(at=began) == 1
+        assert Payout.objects.get().amount_minor == SHARE
+        assert (balance(tuner).available_minor, balance(tuner).negative_minor) == (0, 0)
+        assert books_hold() == {}
+
+    def test_one_of_a_share_that_is_held_shrinks_that_share(self, payments):
+        _, sales = payable(payments)
+        held = sell(sales[0].tune, ago=timedelta(days=1))
+        give_back(held, 10_000)
+        assert payouts.make_payouts(at=clock.now()) == 1
+        assert Payout.objects.get().amount_minor == 2 * SHARE
+
+
 class TestFailure:
     @pytest.mark.parametrize("was_paid", [False, True])
     def test_a_payout_that_comes_back_is_available_again(self, payments, was_paid):
