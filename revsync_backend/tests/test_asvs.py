@@ -111,7 +111,10 @@ class TestTheRules:
         assert {name: (int(many), int(seconds)) for name, many, seconds in said} == {
             name: settings.LIMITS[name] for name, _, _ in said
         }
-        business = {"purchases_account", "grants_account", "uploads_account", "exports_account"}
+        business = {
+            *("purchases_account", "grants_account", "uploads_account", "exports_account"),
+            *("inspections_account", "case_messages_account"),
+        }
         assert settings.LIMITS.keys() - {name for name, _, _ in said} == business, "say what a new limit defends against"
 
     def test_sessions(self):
