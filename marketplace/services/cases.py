@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 
 import structlog
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 
 from core import audit, storage
 from core.exceptions import IdTaken, InvalidInput
@@ -283,7 +284,9 @@ def chase_cases(*, at: datetime) -> int:
 
     Called by the schedule; returns how many were moved or reminded. Locks each case. Each notice goes out once a due date.
     """
-    due = Case.objects.open().filter(due_at__lte=at + policies.REMIND_BEFORE).order_by("due_at", "pk")
+    # nothing more can be done about the others: were they counted, they would stand in the way of those behind them
+    to_do = Q(reminded_at=None) | Q(due_at__lte=at) & ~Q(status=CaseStatus.WAITING_STAFF)
+    due = Case.objects.open().filter(to_do, due_at__lte=at + policies.REMIND_BEFORE).order_by("due_at", "pk")
     chased = 0
     for case_id, purchase_id in list(due.values_list("pk", "purchase_id")[:CHASED_AT_ONCE]):
         with transaction.atomic():

@@ -254,6 +254,16 @@ class TestChasing:
         say(tuner, case.pk)
         assert status_of(case.pk) == CaseStatus.WAITING_STAFF
 
+    def test_what_staff_let_lie_stands_in_nobodys_way(self, monkeypatch):
+        monkeypatch.setattr(cases, "CHASED_AT_ONCE", 1)
+        lying, late = CaseFactory(status=CaseStatus.WAITING_STAFF), CaseFactory(status=CaseStatus.WAITING_TUNER)
+        Case.objects.filter(pk=late.pk).update(due_at=lying.due_at + timedelta(minutes=1))
+        at = lying.due_at + timedelta(minutes=2)
+
+        assert [cases.chase_cases(at=at) for _ in range(3)] == [1, 1, 0]
+
+        assert status_of(late.pk) == CaseStatus.WAITING_STAFF
+
     def test_a_tuners_word_on_a_refund_goes_to_staff(self):
         wish = RefundFactory()
         say(client_for(wish.purchase.tuner.user), wish.case_id)

@@ -9,15 +9,18 @@ import pytest
 from django.db import IntegrityError, OperationalError, connection
 
 from core import clock
+from core.idempotency import Claim
+from core.testing.http import client_for
 from core.testing.races import overtake, race
 from core.testing.tasks import run_all
+from garage.tests.factories import VehicleFactory
 from marketplace import payments as gateway
 from marketplace.enums import LicenseState, PayoutAccountState, PayoutStatus, PurchaseStatus
 from marketplace.models import Dispute, License, Payout, PayoutAccount, Purchase, Tune, WebhookEvent
 from marketplace.services import listings, payout_accounts, payouts, refunds, settlement
-from marketplace.tests.factories import PaymentAttemptFactory, PurchaseFactory, sold
+from marketplace.tests.factories import PaymentAttemptFactory, PurchaseFactory, TuneFactory, sold
 from marketplace.tests.money import fund, give_back, payable
-from marketplace.tests.purchasing import send_event
+from marketplace.tests.purchasing import buy, send_event
 from marketplace.tests.test_leaving_races import while_deleting
 from marketplace.tests.test_payouts import arrive, balance, make
 from marketplace.tests.test_purchase_races import Meeting
@@ -26,7 +29,7 @@ from marketplace.tests.test_settlement import TestSignatures as Signatures
 from users.models import Notice, User
 from users.services import delete_account
 from users.services.verification import find_remains
-from users.tests.factories import UserDeviceFactory
+from users.tests.factories import UserDeviceFactory, UserFactory
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -67,6 +70,28 @@ class TestTwentyWithTwentyKeys:
             race(meeting.buy, row_locks=False)
 
         assert Purchase.objects.count() == 1
+
+
+class TestTwentyWithOneKey:
+    def answers(self):
+        rider, tune = UserFactory(), TuneFactory(published=True, free=True)
+        bike, session, answers = VehicleFactory(owner=rider, with_stock=True), UserDeviceFactory(user=rider), []
+
+        def tap():
+            answer = buy(client_for(rider, device=session), tune, bike, key="one")
+            answers.append((answer.status_code, answer.json().get("code")))
+
+        race(tap, times=20)
+        assert Purchase.objects.count() == 1
+        return set(answers)
+
+    def test_none_hears_that_the_tune_is_owned(self):
+        assert self.answers() <= {(201, None), (409, "idempotency_in_progress")}
+
+    def test_control_without_the_claim_they_do(self, monkeypatch):
+        monkeypatch.setattr("core.views.idempotency.begin", lambda **facts: Claim())
+
+        assert self.answers() == {(201, None), (409, "already_owned")}
 
 
 class TestOneEvent:
