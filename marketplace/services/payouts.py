@@ -5,7 +5,7 @@ says. Killed anywhere, the task, the next event or the reconciler continues. Wha
 taken back first, and only then is the money available again.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
@@ -34,6 +34,8 @@ log = structlog.get_logger(__name__)
 
 MAX_STEPS_A_CALL = 8
 LOOKED_AT_A_ROUND = 300
+ARRIVED_LOOKED_AT_A_ROUND = 100
+MAY_COME_BACK_FOR = timedelta(days=14)  # banks return what they can't book within days
 
 
 # Reserving
@@ -330,14 +332,30 @@ def _named_by(metadata) -> Payout | None:
 
 
 def reconcile_payouts(*, at: datetime) -> int:
-    """Continue what is on its way, or on its way back, oldest first; how many. See `marketplace.services.reconciler`."""
+    """Continue what is on its way, or on its way back, oldest first; how many. See `marketplace.services.reconciler`.
+
+    What arrived lately is looked at again as well, oldest look first: that a bank returned it is told in an event of the
+    tuner's account, and the provider's list of what we missed has the platform's events only.
+    """
     ids = list(Payout.objects.under_way().order_by("created_at", "pk").values_list("pk", flat=True)[:LOOKED_AT_A_ROUND])
     for payout_id in ids:
         try:
             continue_payout(payout_id=payout_id, at=at)
         except PaymentMismatch as mismatch:
             alarm(subject_id=payout_id, note=str(mismatch), at=at)
-    return len(ids)
+    return len(ids) + _look_at_arrived(at=at)
+
+
+def _look_at_arrived(*, at: datetime) -> int:
+    arrived = Payout.objects.filter(status=PayoutStatus.PAID, failure_code="", arrived_at__gt=at - MAY_COME_BACK_FOR)
+    rows = list(arrived.select_related("account").order_by("checked_at", "pk")[:ARRIVED_LOOKED_AT_A_ROUND])
+    for payout in rows:
+        try:
+            if _look(payout, at=at):
+                continue_payout(payout_id=payout.pk, at=at)
+        except PaymentMismatch as mismatch:
+            alarm(subject_id=payout.pk, note=str(mismatch), at=at)
+    return len(rows)
 
 
 def rebuild_payouts(*, since: datetime, at: datetime) -> int:

@@ -307,6 +307,23 @@ class TestFailure:
         assert (again.amount_minor, arrive(payments, again).status) == (2 * SHARE, PayoutStatus.PAID)
         assert books_hold() == {}
 
+    def test_one_that_came_back_unheard_is_found(self, payments):
+        """No event told of it, and the bank had taken it before."""
+        fund(payments)
+        tuner, _ = payable(payments)
+        payout = arrive(payments, make(tuner))
+        assert payouts.reconcile_payouts(at=clock.now()) == 1
+        payments.act("payout_fails", payout.bank_payout_id)
+
+        assert payouts.reconcile_payouts(at=payout.arrived_at + timedelta(days=15)) == 0
+        assert payouts.reconcile_payouts(at=clock.now()) == 1
+
+        payout.refresh_from_db()
+        assert (payout.status, payout.failure_code, bool(payout.reversal_id)) == (PayoutStatus.FAILED, "account_closed", True)
+        assert balance(tuner).available_minor == 2 * SHARE
+        assert books_hold() == {}
+        assert payouts.reconcile_payouts(at=clock.now()) == 0
+
     def test_money_that_is_not_available_at_the_provider_yet_goes_out_later(self, payments):
         tuner = onboarded_tuner(payments)
         sell(TuneFactory(published=True, tuner=tuner, currency="CHF"))
