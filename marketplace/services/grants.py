@@ -44,9 +44,11 @@ from marketplace.services.tickets import TicketFacts, sign_again, sign_ticket
 LINK_SECONDS = 60
 ATTEMPTS = 3
 
-_LOCK = """SELECT p.status, v.status FROM marketplace_purchase p, marketplace_tuneversion v, garage_vehicle b
- WHERE p.id = %(purchase)s AND v.id = %(version)s AND b.id = %(vehicle)s AND b.owner_id = %(buyer)s AND b.deleted_at IS NULL
-   FOR SHARE OF p,v,b
+# The person first, in the order of the clauses: a deletion holds them, and then changes their purchases and vehicles.
+_LOCK = """SELECT p.status, v.status FROM users_user u, marketplace_purchase p, marketplace_tuneversion v, garage_vehicle b
+ WHERE u.id = %(buyer)s
+   AND p.id = %(purchase)s AND v.id = %(version)s AND b.id = %(vehicle)s AND b.owner_id = %(buyer)s AND b.deleted_at IS NULL
+   FOR KEY SHARE OF u FOR SHARE OF p,v,b
 """
 
 _LICENSE_AS_SEEN = """SELECT id FROM marketplace_license
@@ -129,9 +131,9 @@ class _Moved(Exception):
 def grant_download(request: Request, *, claim: Claim, at: datetime) -> Grant:
     """Hand out the newest published file that fits the vehicle, or the best one of the version asked for.
 
-    Called by the buyer. In its deciding transaction it locks purchase, version and vehicle FOR SHARE, reserves the license when a
-    ticket is given, and completes `claim`. Talks to storage and signer before it. Queues marketplace.tasks.trust.count_downloads
-    with a purchase's first grant. Each grant and refusal is a Download row; an outage leaves none.
+    Called by the buyer. In its deciding transaction it holds the buyer, locks purchase, version and vehicle FOR SHARE, reserves the
+    license when a ticket is given, and completes `claim`. Talks to storage and signer before it. Queues
+    marketplace.tasks.trust.count_downloads with a purchase's first grant. Each grant and refusal is a Download row; an outage leaves none.
 
     Raises: PurchaseNotFound, VehicleNotFound, VersionNotFound, PurchaseNotPaid, LicenseRevoked, LicenseSuspended,
     AppVersionBlocked, VehicleMismatch, FitmentMismatch, VersionRecalled, VersionOnHold, IntegrityError, GrantRefused,

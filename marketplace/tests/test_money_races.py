@@ -16,9 +16,9 @@ from core.testing.tasks import run_all
 from garage.tests.factories import VehicleFactory
 from marketplace import payments as gateway
 from marketplace.enums import LicenseState, PayoutAccountState, PayoutStatus, PurchaseStatus
-from marketplace.models import Dispute, License, Payout, PayoutAccount, Purchase, Tune, WebhookEvent
-from marketplace.services import listings, payout_accounts, payouts, refunds, settlement
-from marketplace.tests.factories import PaymentAttemptFactory, PurchaseFactory, TuneFactory, sold
+from marketplace.models import Dispute, Download, License, Payout, PayoutAccount, Purchase, Tune, WebhookEvent
+from marketplace.services import grants, listings, payout_accounts, payouts, refunds, settlement, status
+from marketplace.tests.factories import PaymentAttemptFactory, PurchaseFactory, TuneFactory, ride_for, sold
 from marketplace.tests.money import fund, give_back, payable
 from marketplace.tests.purchasing import buy, send_event
 from marketplace.tests.test_leaving_races import while_deleting
@@ -195,6 +195,27 @@ class TestBuyerLeaves:
         assert outcomes == ("account_deletion_blocked", "ok")
         assert (is_gone(buyer), Purchase.objects.get().status) == (False, "PAID")
         assert_sound()
+
+
+    def riding(self):
+        ride = ride_for()
+        status.publish_status(at=ride.at)
+        return ride
+
+    def test_a_download_finds_nobody(self):
+        ride = self.riding()
+
+        assert overtake(leaving(ride.buyer), ride.grant, after=LEAVES) == ("ok", "not_found")
+
+        assert not Download.objects.filter(outcome="GRANTED").exists()
+        assert License.objects.get().state == LicenseState.UNBOUND
+
+    def test_control_a_download_that_does_not_hold_the_person(self, monkeypatch):
+        ride = self.riding()
+        monkeypatch.setattr(grants, "_LOCK", grants._LOCK.replace("FOR KEY SHARE OF u", ""))
+
+        with pytest.raises(OperationalError, match="deadlock"):
+            overtake(leaving(ride.buyer), ride.grant, after=LEAVES)
 
 
 class TestTunerLeaves:
