@@ -11,6 +11,7 @@ from marketplace.exceptions import LicenseNotBound, LicenseReleaseTooSoon, Purch
 from marketplace.models import FlashTicket, License
 from marketplace.policies.purchasing import RELEASE_INTERVAL, may_release_again
 from marketplace.policies.trust import ensure_is_staff
+from marketplace.services.locks import hold_people
 from users.enums import NoticeType
 from users.models import User
 from users.services import notify
@@ -49,12 +50,13 @@ def spend_release(license: License, *, at: datetime) -> None:
 def release_license(*, holder: User, purchase_id: UUID, reason: str, at: datetime) -> License:
     """Free a bound license so that another vehicle can be flashed, and tell its holder.
 
-    Called by its holder, at most once in 365 days. Locks the license row. Not idempotent: a second call finds it
-    unbound and is refused.
+    Called by its holder, at most once in 365 days. Holds buyer and tuner, then locks the license row. Not idempotent: a
+    second call finds it unbound and is refused.
 
     Raises: PurchaseNotFound (missing, or someone else's), LicenseNotBound, LicenseReleaseTooSoon.
     """
     with transaction.atomic():
+        hold_people(purchase_id)
         license = (
             License.objects.held_by(holder)
             .select_for_update(no_key=True, of=("self",))
@@ -119,6 +121,7 @@ def excuse_unreported_tickets(*, actor: User, license_id: UUID, reason: str, at:
 
 
 def _lock(license_id: UUID) -> License:
+    hold_people(License.objects.values_list("purchase_id", flat=True).get(pk=license_id))
     return License.objects.select_for_update(no_key=True, of=("self",)).select_related("purchase").get(pk=license_id)
 
 

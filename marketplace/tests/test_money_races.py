@@ -17,7 +17,7 @@ from garage.tests.factories import VehicleFactory
 from marketplace import payments as gateway
 from marketplace.enums import LicenseState, PayoutAccountState, PayoutStatus, PurchaseStatus
 from marketplace.models import Dispute, Download, License, Payout, PayoutAccount, Purchase, Tune, WebhookEvent
-from marketplace.services import grants, listings, payout_accounts, payouts, refunds, settlement, status
+from marketplace.services import grants, licenses, listings, payout_accounts, payouts, refunds, settlement, status
 from marketplace.tests.factories import PaymentAttemptFactory, PurchaseFactory, TuneFactory, ride_for, sold
 from marketplace.tests.money import fund, give_back, payable
 from marketplace.tests.purchasing import buy, send_event
@@ -209,6 +209,19 @@ class TestBuyerLeaves:
 
         assert not Download.objects.filter(outcome="GRANTED").exists()
         assert License.objects.get().state == LicenseState.UNBOUND
+
+    def test_a_license_that_staff_free_is_freed(self):
+        ride = self.riding()
+        ride.report(ride.ticket())
+        admin, license = UserFactory(admin=True), License.objects.get()
+
+        def free():
+            licenses.free_license(actor=admin, license_id=license.pk, reason="It was sold.", at=clock.now())
+
+        assert overtake(leaving(ride.buyer), free, after=LEAVES) == ("ok", "ok")
+
+        license.refresh_from_db()
+        assert (license.state, Notice.objects.filter(user=ride.buyer).exists()) == (LicenseState.UNBOUND, False)
 
     def test_control_a_download_that_does_not_hold_the_person(self, monkeypatch):
         ride = self.riding()
