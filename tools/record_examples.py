@@ -295,15 +295,14 @@ def tuner(me: Recorder, account: dict) -> None:
         "emissions_class": "CLOSED_COURSE_ONLY",
         "files": [{"upload_id": upload, "fitments": [fitment], "calibration_id_after": "B7N21S1"}],
     }
-    version = me.call("POST", f"marketplace/tunes/{tune['id']}/versions/", release, expect=201, idempotent=True)
-    path = f"marketplace/versions/{version['id']}/"
-    me.wait_for("the inspection", lambda: me.quietly("GET", path)["status"] == "VALIDATED")
+    path = validated_version(me, tune, release)
     me.call("PATCH", path, {"changelog": "First release, measured on the dyno."}, expect=200)
     me.call("POST", f"{path}submit/", expect=200)
     me.call("GET", path, expect=200)
     me.call("POST", f"{path}cancel-review/", expect=200)
     me.call("DELETE", path, expect=204)
     me.call("DELETE", f"marketplace/tunes/{tune['id']}/", expect=204)
+    try_out(me, listing, release, stock, image)
     on_sale = [row for row in me.call("GET", "tuners/me/tunes/", expect=200)["results"] if row["on_sale"] and row["status"] == "PUBLISHED"]
     sold = on_sale[0]
     me.call("POST", f"marketplace/tunes/{sold['id']}/archive/", expect=200)
@@ -311,6 +310,26 @@ def tuner(me: Recorder, account: dict) -> None:
     me.call("POST", f"marketplace/versions/{sold['latest_version']['id']}/withdraw/", expect=200)
     reason = {"reason": "Idle hunts on cold starts; a corrected version follows."}
     me.call("POST", f"marketplace/versions/{on_sale[1]['latest_version']['id']}/hold/", reason, expect=200)
+
+
+def validated_version(me: Recorder, tune: dict, release: dict) -> str:
+    """Submit a version and wait for its inspection; its path."""
+    version = me.call("POST", f"marketplace/tunes/{tune['id']}/versions/", release, expect=201, idempotent=True)
+    path = f"marketplace/versions/{version['id']}/"
+    me.wait_for("the inspection", lambda: me.quietly("GET", path)["status"] == "VALIDATED")
+    return path
+
+
+def try_out(me: Recorder, listing: dict, release: dict, stock: dict, image: bytes) -> None:
+    """A tuner flashes the own vehicle before publication."""
+    tune = me.call("POST", "marketplace/tunes/", listing, expect=201, idempotent=True)
+    upload = me.upload("TUNE_FILE", "mt09-street.bin", image, "application/octet-stream")
+    path = validated_version(me, tune, {**release, "files": [{**release["files"][0], "upload_id": upload}]})
+    vehicle = play.add_vehicle(me, stock)
+    original = (me.data_dir / "demo" / "stock" / stock["file"]).read_bytes()
+    saved = me.upload("STOCK_FILE", stock["file"], original, "application/octet-stream")
+    me.call("POST", f"garage/vehicles/{vehicle['id']}/stock-files/", {"upload_id": saved}, expect=201, idempotent=True)
+    me.call("POST", f"{path}test-tickets/", {"vehicle": vehicle["id"]}, expect=201, idempotent=True)
 
 
 def stopped_version(me: Recorder, accounts: list[dict]) -> None:

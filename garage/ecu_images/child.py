@@ -21,6 +21,7 @@ from garage.ecu_images.xray import XRay
 SOURCE_ROOT = Path(__file__).resolve().parents[2]
 BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from garage.ecu_images.child import main; main(sys.argv[2:])"
 OUT_OF_MEMORY_EXIT = 3
+NICENESS = 10  # whoever waits for an answer goes before a file that is looked at
 
 
 def run_inspection(
@@ -113,6 +114,7 @@ def _limit_report(path: str | os.PathLike[str], message: str) -> Inspection:
 def main(arguments: list[str]) -> None:
     """The child's side: `cpu_seconds memory_bytes inspect path name`, or `… xray base_path path`."""
     cpu_seconds, memory_bytes, what, *subjects = arguments
+    os.nice(NICENESS)
     resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_seconds), int(cpu_seconds) + 1))
     resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -72,6 +72,10 @@ class VersionFileInput(_StockImageInput):
     calibration_id_after = EcuCodeField(required=False, allow_null=True, help_text="What the ECU reports once this is flashed.")
 
 
+def _tags_field() -> UniqueListField:
+    return UniqueListField(child=serializers.ChoiceField(VersionTag.choices), max_length=20, required=False)
+
+
 class _VersionClaims(Input):
     changelog = CleanCharField(max_length=5_000, multiline=True, required=False, allow_blank=True)
     certification_number = CleanCharField(max_length=60, required=False, allow_blank=True)
@@ -81,7 +85,7 @@ class _VersionClaims(Input):
         required=False,
         help_text="Countries (`DE`), parts of them (`US-CA`) or markets (`EU`).",
     )
-    tags = UniqueListField(child=serializers.ChoiceField(VersionTag.choices), max_length=20, required=False)
+    tags = _tags_field()
 
 
 class VersionInput(_VersionClaims):
@@ -105,6 +109,7 @@ class InspectionInput(_StockImageInput):
     hardware_number = EcuCodeField(required=False, allow_null=True, help_text="Compared with what the image states.")
     fitments = FitmentInput(many=True, required=False, max_length=50, help_text="Those that the version is going to claim.")
     calibration_id_after = EcuCodeField(required=False, allow_null=True, help_text="What the ECU reports once this is flashed.")
+    tags = _tags_field()
 
 
 class VersionListQuery(PageQuery):

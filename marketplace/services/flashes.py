@@ -22,7 +22,7 @@ from core.tasks import enqueue
 from garage.enums import TransferState
 from garage.models import Vehicle, VehicleTransfer
 from garage.services.ecu import forget_installed_tune, record_installed_tune
-from marketplace.enums import CaseKind, FlashOutcome, LicenseState, PurchaseStatus, ReleaseChannel, StopSource
+from marketplace.enums import CaseKind, CaseStatus, FlashOutcome, LicenseState, PurchaseStatus, ReleaseChannel, StopSource
 from marketplace.exceptions import TicketNotFound
 from marketplace.models import Flash, FlashTicket, License, Purchase, Tune, TuneVersion, VersionStop
 from marketplace.policies import trust as policies
@@ -190,10 +190,26 @@ def expire_tickets(*, at: datetime) -> int:
             if not changed:
                 continue
             count += 1
+            _bring_to_staff(license, ticket_id=ticket_id, at=at)
             if standing_of(license) == LicenseState.RESERVED and license.reserved_until is not None and license.reserved_until <= at:
                 move_license(license, LicenseState.UNBOUND)
                 audit.record(act="license.reservation_expired", actor_id=None, subject_id=license.pk, at=at, ticket_id=ticket_id)
     return count
+
+
+def _bring_to_staff(license: License, *, ticket_id: UUID, at: datetime) -> None:
+    """The second ticket within a year that nobody reported: no further one is given, so a case is opened where it is settled."""
+    unreported = FlashTicket.objects.filter(license=license, expired_unreported_at__gt=at - policies.UNREPORTED_WINDOW).count()
+    if unreported >= policies.UNREPORTED_TICKETS_A_YEAR:
+        cases.open_case(
+            purchase_id=license.purchase_id,
+            kind=CaseKind.OTHER,
+            text="Two flash tickets ran out and the app reported neither. Please write what became of them: what is in the ECU now? "
+            "Until RevSync has looked at it no further ticket is given.",
+            dedupe_key=f"unreported:{ticket_id}",
+            status=CaseStatus.WAITING_STAFF,
+            at=at,
+        )
 
 
 def count_downloads(*, tune_id: UUID) -> int:

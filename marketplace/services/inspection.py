@@ -72,9 +72,12 @@ class Examined:
         return all(finding.severity != FindingSeverity.ERROR for finding in self.findings)
 
     def findings_as_dicts(self, **more: Any) -> list[dict[str, Any]]:
-        return [
-            {"rule": row.rule, "severity": row.severity, "message": row.message, "offset": row.offset, **more} for row in self.findings
-        ]
+        return as_dicts(self.findings, **more)
+
+
+def as_dicts(findings: Iterable[Finding], **more: Any) -> list[dict[str, Any]]:
+    """Findings as they are stored and shown."""
+    return [{"rule": row.rule, "severity": row.severity, "message": row.message, "offset": row.offset, **more} for row in findings]
 
 
 def inspect_upload(
@@ -84,6 +87,7 @@ def inspect_upload(
     hardware_number: str | None = None,
     fitments: Iterable[Mapping[str, Any]] = (),
     calibration_id_after: str | None = None,
+    tags: Iterable[str] = (),
     stock_image_id: UUID | None = None,
     at: datetime,
 ) -> Examined:
@@ -113,6 +117,7 @@ def inspect_upload(
             raise InvalidInput.at("/upload_id", "unknown_upload", "The bytes of this upload are gone. Upload the file again.") from exc
     else:
         raise InvalidInput.at("/upload_id", "upload_not_ready", f"This upload is {upload.state}; it can be inspected once it was checked.")
+    examined.findings[:0] = _of_tags(tags)
     with transaction.atomic():
         audit.record(
             act="upload.inspected",
@@ -154,17 +159,9 @@ def inspect_version(*, version_id: UUID, at: datetime) -> None:
             gone = Finding("bytes_missing", FindingSeverity.ERROR, "The uploaded bytes are gone. Upload the file again, as a new version.")
             blank = Inspection(format=UNKNOWN_FORMAT, size_bytes=file.size_bytes, sha256=file.sha256)
             examined[file.pk] = Examined(blank, [gone])
-    of_version = [
-        {
-            "rule": "prohibited_tag",
-            "severity": FindingSeverity.ERROR.value,
-            "message": f"{tag} switches an emission system off; such versions are not published here.",
-            "offset": None,
-        }
-        for tag in policies.prohibited_tags(version.tags)
-    ]
-    passed = all(row.passed for row in examined.values()) and not of_version and bool(files)
-    findings = of_version + [row for file in files for row in examined[file.pk].findings_as_dicts(file=str(file.pk))]
+    of_tags = _of_tags(version.tags)
+    passed = all(row.passed for row in examined.values()) and not of_tags and bool(files)
+    findings = as_dicts(of_tags) + [row for file in files for row in examined[file.pk].findings_as_dicts(file=str(file.pk))]
     with transaction.atomic():
         version = lock_version(version_id=version.pk, tune_id=version.tune_id)
         if version.status != VersionStatus.VALIDATING:
@@ -224,6 +221,12 @@ def examine(path: Path, *, name: str, sha256: str, claims: Claims, stock_key: st
 def change_summary(xrays: Iterable[XRay | None]) -> str:
     """What riders read of a version's changes against stock: each different sentence once. Empty when none was compared."""
     return " ".join(dict.fromkeys(xray.summary(seen) for seen in xrays if seen is not None))
+
+
+def _of_tags(tags: Iterable[str]) -> list[Finding]:
+    """What a version says of itself and may not be published with, whatever its files hold."""
+    message = "{} switches an emission system off; such versions are not published here."
+    return [Finding("prohibited_tag", FindingSeverity.ERROR, message.format(tag)) for tag in policies.prohibited_tags(tags)]
 
 
 def _patiently(run: Callable[..., T], *args: Any, **named: Any) -> T:

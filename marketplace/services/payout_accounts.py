@@ -43,8 +43,19 @@ def open_onboarding(*, user: User, at: datetime) -> tuple[PayoutAccount, str, da
         if not person.mfa_enabled:
             raise MfaNotEnabled("Money is paid out only to people with a second factor. Turn it on first.")
         tuner = get_profile_of(person)
-        row, _ = PayoutAccount.objects.get_or_create(tuner=tuner, defaults={"created_at": at})
+        row, is_new = PayoutAccount.objects.get_or_create(tuner=tuner, defaults={"created_at": at})
         audit.record(act="payout_account.opened", actor_id=user.pk, subject_id=row.pk, at=at, tuner_id=tuner.pk)
+        if is_new:
+            notify(
+                user_id=user.pk,
+                type=NoticeType.SECURITY,
+                title="A payout account was opened",
+                body="Your sales will be paid to the account that is set up now. Was this not you? Change your password and write to us.",
+                link={"resource": "tuner", "id": tuner.pk},
+                severity=NoticeSeverity.WARNING,
+                dedupe_key=f"payout-account-opened:{row.pk}",
+                at=at,
+            )
     try:
         row = _open_account(row, tuner=tuner, email=person.email, at=at)
         assert row.account_id is not None  # the constraint says so

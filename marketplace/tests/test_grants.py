@@ -19,7 +19,7 @@ from garage.models import StockFile, Vehicle
 from garage.tests.factories import EcuReadoutFactory, NoReadBackConsentFactory, VehicleFactory
 from marketplace import exceptions
 from marketplace.enums import DownloadKind, LicenseState, PurchaseStatus, VersionStatus
-from marketplace.models import AppVersionBlock, Download, FlashTicket, GrantedPurchase, License, Purchase, TuneVersion
+from marketplace.models import AppVersionBlock, Case, Download, FlashTicket, GrantedPurchase, License, Purchase, TuneVersion
 from marketplace.selectors.fitment import get_vehicle_facts
 from marketplace.selectors.grants import get_grant_facts
 from marketplace.services import flashes, grants, status, stops, stored_files
@@ -396,9 +396,12 @@ class TestTicketBlockers:
         for day in (0, 4):
             at = ride.at + timedelta(days=day)
             ride.grant(at=at)
+            assert not Case.objects.exists()
             flashes.expire_tickets(at=at + timedelta(hours=73))
+            flashes.expire_tickets(at=at + timedelta(hours=74))
 
         assert ride.grant(at=ride.at + timedelta(days=8)).ticket_blockers == ["unreported_tickets"]
+        assert Case.objects.values_list("purchase_id", "kind", "status").get() == (ride.purchase.pk, "OTHER", "WAITING_STAFF")
         assert ride.grant(at=ride.at + timedelta(days=400)).ticket is not None
 
 

@@ -97,8 +97,8 @@ def stock_upload(owner, data: bytes = STOCK) -> Upload:
     return upload
 
 
-def make_version(client, tune, *files, version="1.4.0") -> TuneVersion:
-    body = {"version": version, "emissions_class": "CLOSED_COURSE_ONLY", "files": list(files)}
+def make_version(client, tune, *files, version="1.4.0", tags=()) -> TuneVersion:
+    body = {"version": version, "emissions_class": "CLOSED_COURSE_ONLY", "files": list(files), "tags": list(tags)}
     answer = client.post(f"marketplace/tunes/{tune.pk}/versions/", body)
     assert answer.status_code == 201, answer.content
     run_all()
@@ -120,6 +120,17 @@ class TestTheSameJudgement:
         assert (said["verdict"], said["findings"]) == (version.inspection_verdict, decided)
         assert said["findings"]
         assert said["detected"] == version.files.get().detected
+
+    def test_a_prohibited_tag_is_refused_by_both(self, tune, client):
+        upload = ready_upload(tune.tuner.user, image_bytes("tagged"))
+        tags = ["POWER", "EGR_DELETE", "DPF_DELETE"]
+
+        said = dry_run(client, upload, fitments=[fitment()], tags=tags)
+        version = make_version(client, tune, {"upload_id": str(upload.pk), "fitments": [fitment()]}, tags=tags)
+
+        assert (said["verdict"], version.inspection_verdict) == ("refused", "refused")
+        assert [row["rule"] for row in said["findings"]][:2] == ["prohibited_tag", "prohibited_tag"]
+        assert [row["message"] for row in said["findings"]] == [row["message"] for row in version.inspection_findings]
 
     @pytest.mark.parametrize("case", ["a ZIP archive", "truncated HEX", "blank", "a map pack by its name", "hostile: a 512 MB span"])
     def test_what_the_check_of_the_upload_refused_is_said_again(self, tune, client, case):

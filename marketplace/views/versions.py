@@ -83,8 +83,8 @@ class InspectionView(ApiView):
     def post(self, request):
         """Ask what the inspection would say of an upload, and what its image states about itself. Nothing is kept.
 
-        The same code as the real inspection: with the `fitments` that the version is going to claim, the same verdict and
-        findings. Of an upload that was refused you get what it was refused for. With a stock image of yours, what changed.
+        The same code as the real inspection: with the `fitments` and `tags` that the version is going to claim, the same verdict
+        and findings. Of an upload that was refused you get what it was refused for. With a stock image of yours, what changed.
         """
         body = self.body()
         examined = inspection.inspect_upload(
@@ -93,6 +93,7 @@ class InspectionView(ApiView):
             hardware_number=body.get("hardware_number"),
             fitments=body.get("fitments", ()),
             calibration_id_after=body.get("calibration_id_after"),
+            tags=body.get("tags", ()),
             stock_image_id=body.get("stock_image"),
             at=self.at,
         )

@@ -103,7 +103,7 @@ AND_ALSO = {
 # What its person is told of at once, beside the row
 TOLD = {
     "change_password", "confirm_password_reset", "request_email_change", "confirm_email_change",
-    "confirm_totp", "disable_totp", "renew_recovery_codes",
+    "confirm_totp", "disable_totp", "renew_recovery_codes", "open_payout_account",
 }  # fmt: skip
 
 
