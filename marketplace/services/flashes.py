@@ -30,6 +30,7 @@ from marketplace.policies.purchasing import may_release_again
 from marketplace.selectors.purchasing import identity_hashes_of
 from marketplace.services import cases
 from marketplace.services.licenses import move_license, spend_release, standing_of
+from marketplace.services.locks import hold_people
 from marketplace.services.stops import hold_version_by_system
 from users.enums import NoticeSeverity, NoticeType, Role
 from users.models import User
@@ -177,12 +178,14 @@ def _was_held_for(flash: Flash) -> bool:
 def expire_tickets(*, at: datetime) -> int:
     """Note the reserving tickets that ran out unreported and free what they reserved; returns how many.
 
-    Called by the schedule. Locks each license. Idempotent.
+    Called by the schedule. Holds buyer and tuner, then locks each license. Brings the second one of a year to staff. Idempotent.
     """
     expired = FlashTicket.objects.filter(reserves=True, reported_at=None, expired_unreported_at=None, expires_at__lte=at)
     count = 0
-    for ticket_id, license_id in expired.order_by("expires_at").values_list("pk", "license_id")[:EXPIRED_AT_ONCE]:
+    due = expired.order_by("expires_at").values_list("pk", "license_id", "purchase_id")[:EXPIRED_AT_ONCE]
+    for ticket_id, license_id, purchase_id in due:
         with transaction.atomic():
+            hold_people(purchase_id)  # before the license: a deletion holds them first, and a case is going to name them
             license = License.objects.select_for_update(no_key=True).get(pk=license_id)
             changed = FlashTicket.objects.filter(pk=ticket_id, reported_at=None, expired_unreported_at=None).update(
                 expired_unreported_at=at
