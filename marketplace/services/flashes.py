@@ -69,8 +69,8 @@ def report_flash(
 ) -> Reported:
     """Store one flash report and what follows from it for license, vehicle and statistics.
 
-    Called by the ticket's holder, also after the ticket ran out. Locks vehicle and license, as a transfer does. Idempotent by
-    the client-made `id`: the same body again is answered. A hard failure opens a case, and queues
+    Called by the ticket's holder, also after the ticket ran out. Holds buyer and tuner, then locks vehicle and license, as a
+    transfer does. Idempotent by the client-made `id`: the same body again is answered. A hard failure opens a case, and queues
     marketplace.tasks.trust.judge_failures.
 
     Raises: TicketNotFound (missing, or foreign), IdTaken, InvalidInput (a time in the future).
@@ -90,6 +90,8 @@ def report_flash(
         ticket = FlashTicket.objects.select_related("file", "version__tune").filter(pk=ticket_id, holder=reporter).first()
         if ticket is None:
             raise TicketNotFound
+        if ticket.purchase_id is not None:  # a case may name its people, and a deletion holds them before their rows
+            hold_people(ticket.purchase_id)
         vehicle = Vehicle.objects.select_for_update(no_key=True, of=("self",)).filter(pk=ticket.vehicle_id).first()
         license = License.objects.select_for_update(no_key=True).get(pk=ticket.license_id) if ticket.license_id else None
         if (present := Flash.objects.filter(pk=id).first()) is not None:

@@ -20,6 +20,12 @@ SELECT person.id
 """
 
 
+def hold_users(*user_ids: UUID) -> None:
+    """Keep these people from being deleted until the transaction ends. Stops nothing else."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM users_user WHERE id = ANY(%s) ORDER BY id FOR KEY SHARE", [list(user_ids)])
+
+
 def hold_people(purchase_id: UUID) -> None:
     """Keep buyer and tuner of a purchase from being deleted until the transaction ends. Stops nothing else."""
     with connection.cursor() as cursor:

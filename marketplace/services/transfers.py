@@ -14,6 +14,7 @@ from marketplace.models import License
 from marketplace.policies.purchasing import may_release_again
 from marketplace.selectors.purchasing import identity_hashes_of
 from marketplace.services.licenses import move_license, spend_release, standing_of
+from marketplace.services.locks import hold_users
 from users.enums import NoticeType
 from users.models import User
 from users.services import notify
@@ -33,6 +34,7 @@ def accept_transfer(*, receiver: User, transfer_id: UUID, code: str, at: datetim
     if transfer.accepted_by_id == receiver.pk:
         return transfer.vehicle_id
     with transaction.atomic():
+        hold_users(transfer.offered_by_id, receiver.pk)  # both are told; a deletion holds them before their licenses
         transfer = garage.accept_transfer(receiver=receiver, transfer_id=transfer_id, at=at)
         vehicle = transfer.vehicle
         freed, kept = _free_licenses(transfer, at=at)

@@ -223,6 +223,24 @@ class TestBuyerLeaves:
         license.refresh_from_db()
         assert (license.state, Notice.objects.filter(user=ride.buyer).exists()) == (LicenseState.UNBOUND, False)
 
+    @pytest.mark.parametrize("outcome", ["SUCCEEDED", "VERIFY_FAILED"])
+    def test_a_report_does_not_wait_for_what_waits_for_it(self, outcome):
+        ride = self.riding()
+        ticket = ride.ticket()
+
+        first, second = overtake(leaving(ride.buyer), lambda: ride.report(ticket, outcome), after=LEAVES)
+
+        assert (first, is_gone(ride.buyer)) == ("ok", True)
+        assert second != "ok" or not Notice.objects.filter(user=ride.buyer).exists()
+
+    def test_control_a_report_that_does_not_hold_the_person(self, monkeypatch):
+        ride = self.riding()
+        ticket = ride.ticket()
+        monkeypatch.setattr("marketplace.services.flashes.hold_people", lambda purchase_id: None)
+
+        with pytest.raises(OperationalError, match="deadlock"):
+            overtake(leaving(ride.buyer), lambda: ride.report(ticket, "VERIFY_FAILED"), after=LEAVES)
+
     def test_control_a_download_that_does_not_hold_the_person(self, monkeypatch):
         ride = self.riding()
         monkeypatch.setattr(grants, "_LOCK", grants._LOCK.replace("FOR KEY SHARE OF u", ""))
