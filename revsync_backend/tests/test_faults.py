@@ -62,6 +62,7 @@ def test_a_clean_story_has_nothing_to_object_to():
         (evidence(license=""), [], "its license missing"),
         (evidence(license="REVOKED"), [], "its license REVOKED"),
         (evidence(status="REFUNDED", refunded=100, given_back=100), [], "is REFUNDED, its license UNBOUND"),
+        (evidence(status="DISPUTED"), [], "is DISPUTED, its license UNBOUND"),
         (evidence(status="CANCELED", captured=0, intents=[LIVE]), [], "can still be paid"),
         (evidence(), [line("gave_up", None, body="buy: no answer")], "gave up"),
     ],

@@ -153,6 +153,7 @@ class Client:
 
     def _want(self, wish: dict[str, Any]) -> None:
         purchase = self._buy(wish)
+        paid_at = (purchase["payment"] or {}).get("sandbox_url", "")
         for _ in range(3):
             if purchase["status"] != "PENDING":
                 break
@@ -160,8 +161,10 @@ class Client:
             if choice < 0.08:
                 purchase = self._end(purchase)
             else:
-                self._pay(purchase, "decline" if choice < 0.2 else "succeed")
+                self._pay(purchase, "decline" if choice < 0.2 else "dispute" if choice < 0.26 else "succeed")
                 purchase = self._await_payment(purchase)
+        if purchase["status"] == "DISPUTED" and self.chance.random() < 0.7:
+            self._decide(paid_at, self.chance.choice(("dispute_won", "dispute_lost")))
         if purchase["status"] == "PAID" and self.chance.random() < 0.5:
             body = {"vehicle": wish["vehicle"]}
             path = f"/api/v1/marketplace/purchases/{purchase['id']}/downloads/"
@@ -194,6 +197,10 @@ class Client:
     def _pay(self, purchase: dict[str, Any], outcome: str) -> None:
         """At the payment server's page. 409 there: it was paid already, by a try whose answer was lost."""
         self.ask("pay", "POST", purchase["payment"]["sandbox_url"], {"outcome": outcome}, form=True, expect=(200, 303, 404, 409))
+
+    def _decide(self, page: str, outcome: str) -> None:
+        """What the bank decides of a dispute, at the payment server's page."""
+        self.ask("bank", "POST", page, {"outcome": outcome}, form=True, expect=(200, 303, 404, 409))
 
     def _await_payment(self, purchase: dict[str, Any]) -> dict[str, Any]:
         path = f"/api/v1/marketplace/purchases/{purchase['id']}/"

@@ -94,7 +94,7 @@ def _of_answers(lines: list[Line], counts: Counter[str]) -> Iterator[str]:
         if line.status is None:
             continue
         counts[str(line.status or "none")] += 1
-        if line.what != "pay" and line.status >= 500 and not (line.status == 503 and line.retry_after):
+        if line.what not in ("pay", "bank") and line.status >= 500 and not (line.status == 503 and line.retry_after):
             yield f"{line.method} {line.path} answered {line.status} {line.code} (Retry-After: {line.retry_after or 'none'})"
 
 
@@ -145,6 +145,8 @@ def _of_states(evidence: Evidence) -> Iterator[str]:
         is_owned = row["status"] == "PAID"
         if is_owned and row["license"] in ("", "REVOKED"):
             yield f"purchase {purchase_id} is PAID, its license {row['license'] or 'missing'}"
+        if row["status"] == "DISPUTED" and row["license"] not in ("SUSPENDED", "REVOKED"):
+            yield f"purchase {purchase_id} is DISPUTED, its license {row['license'] or 'missing'}"
         if row["status"] in ("REFUNDED", "CHARGED_BACK") and row["license"] != "REVOKED":
             yield f"purchase {purchase_id} is {row['status']}, its license {row['license'] or 'missing'}"
         live = [

@@ -35,6 +35,7 @@ BUYING = (
     _before("paying", "marketplace.services.settlement.book_sale", "worker", "in the transaction that sets PAID, before the books"),
     _after("booked", "marketplace.services.settlement.book_sale", "worker", "in the transaction that sets PAID, after the books"),
     _after("applied", "marketplace.services.settlement.apply_intent", "worker", "the purchase is PAID, its event is still RECEIVED"),
+    _before("canceled", "marketplace.services.settlement._close", "web", "the provider cancelled the intent, we have not noted it"),
     _before("granting", "marketplace.services.grants._write", "web", "a grant is signed, not written"),
     _after("granted", "marketplace.services.grants._write", "web", "a grant is written, not committed"),
 )
