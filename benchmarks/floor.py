@@ -344,7 +344,9 @@ END $$
 """
 FACTS = "SELECT * FROM pg_temp.grant_facts(%s, %s, %s, %s)"
 LOCK = """
-SELECT p.status, v.status FROM marketplace_purchase p, marketplace_tuneversion v WHERE p.id = %s AND v.id = %s FOR SHARE OF p, v
+SELECT p.status, v.status FROM users_user u, marketplace_purchase p, marketplace_tuneversion v, garage_vehicle b
+ WHERE u.id = p.buyer_id AND p.id = %s AND v.id = %s AND b.id = %s AND b.owner_id = p.buyer_id AND b.deleted_at IS NULL
+   FOR KEY SHARE OF u FOR SHARE OF p, v, b
 """
 DOWNLOAD = """
 download AS (
@@ -481,7 +483,7 @@ def create_download(environ, purchase):
     with cursor() as db:
         db.execute("BEGIN")
         try:
-            db.execute(LOCK, (purchase, version))
+            db.execute(LOCK, (purchase, version, vehicle))
             states = db.fetchone()
             if states[0] != "PAID" or states[1] not in ("PUBLISHED", "WITHDRAWN"):
                 raise Refused("409 Conflict")
