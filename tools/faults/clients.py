@@ -153,7 +153,7 @@ class Client:
 
     def _want(self, wish: dict[str, Any]) -> None:
         purchase = self._buy(wish)
-        paid_at = (purchase["payment"] or {}).get("sandbox_url", "")
+        page = (purchase["payment"] or {}).get("sandbox_url", "")
         for _ in range(3):
             if purchase["status"] != "PENDING":
                 break
@@ -161,10 +161,13 @@ class Client:
             if choice < 0.08:
                 purchase = self._end(purchase)
             else:
-                self._pay(purchase, "decline" if choice < 0.2 else "dispute" if choice < 0.26 else "succeed")
+                disputes = 0.2 <= choice < 0.26
+                self._pay(purchase, "decline" if choice < 0.2 else "dispute" if disputes else "succeed")
                 purchase = self._await_payment(purchase)
-        if purchase["status"] == "DISPUTED" and self.chance.random() < 0.7:
-            self._decide(paid_at, self.chance.choice(("dispute_won", "dispute_lost")))
+                if disputes:
+                    if self.chance.random() < 0.7:
+                        self._decide(page, self.chance.choice(("dispute_won", "dispute_lost")))
+                    return
         if purchase["status"] == "PAID" and self.chance.random() < 0.5:
             body = {"vehicle": wish["vehicle"]}
             path = f"/api/v1/marketplace/purchases/{purchase['id']}/downloads/"

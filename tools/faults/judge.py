@@ -12,7 +12,10 @@ from tools.faults.clients import Line
 from tools.faults.stand import Stand
 
 PURCHASES = """
-SELECT p.id::text, p.status, p.amount_minor, p.captured_minor, p.refunded_minor, p.buyer_id::text, coalesce(l.state, '')
+SELECT p.id::text, p.status, p.amount_minor, p.captured_minor, p.buyer_id::text, coalesce(l.state, ''),
+       -- what was promised and refused for good (the bank had it already) is owed, and did not leave the provider
+       p.refunded_minor - coalesce((SELECT sum(r.amount_minor) FROM marketplace_refund r
+                                     WHERE r.purchase_id = p.id AND r.status = 'FAILED' AND r.reserved_at IS NOT NULL), 0)
   FROM marketplace_purchase p LEFT JOIN marketplace_license l ON l.purchase_id = p.id
  WHERE p.buyer_id::text = ANY(%s)
 """
@@ -47,7 +50,7 @@ class Evidence:
     def of(cls, stand: Stand, buyers: Iterable[str]) -> "Evidence":
         """Read it; `buyers` are user ids."""
         buyer_ids = set(buyers)
-        names = ("id", "status", "amount_minor", "captured_minor", "refunded_minor", "buyer", "license")
+        names = ("id", "status", "amount_minor", "captured_minor", "buyer", "license", "refunded_minor")
         rows = {row[0]: dict(zip(names, row, strict=True)) for row in stand.rows(PURCHASES, list(buyer_ids))}
         intents: dict[str, list[dict[str, Any]]] = defaultdict(list)
         of_intent: dict[str, str] = {}
