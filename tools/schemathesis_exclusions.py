@@ -62,6 +62,7 @@ EXCLUSIONS = [
     _refused("A consent is given or not sent: a type of `true` alone is no help to a client.", "must_be_true"),
     _refused("One of two members, not both: a `oneOf` would spoil the type for clients.", "either_or"),
     _refused("A parameter that means nothing without another one.", "required", "make fuel_scale fuel_octane currency verdict vehicle"),
+    _refused("A version that says it is certified names its certification; one that is not has none.", "required", "certification_number"),
     _refused("A lowest above a highest, a beginning after an end.", "invalid", "from min_price_minor year_from year_to"),
     _refused("A VIN may be written with spaces and hyphens, and its letters depend on each other.", "vin_length vin_characters"),
     _refused("What has passed already depends on today.", "expired in_future in_the_future"),

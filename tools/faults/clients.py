@@ -88,7 +88,9 @@ class Client:
             dropped += 1
             if status in expect:
                 return status, answer
-            if status == 401 and not form:
+            if status == 401 and what == "refresh":
+                time.sleep(1)  # whose clock is wrong will not believe it
+            elif status == 401 and not form:
                 self.sign_in()
             elif status not in (0, 429, 503) and not (status == 409 and answer.get("code") == "idempotency_in_progress"):
                 self.unexpected.append(f"{method} {url}: {status} {json.dumps(answer)[:300]}")
