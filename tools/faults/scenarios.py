@@ -57,6 +57,7 @@ class Scenario:
     buyers: tuple[int, int] = (8, 16)
     may_refuse: bool = False
     may_fail: bool = True  # a request without an answer, or a 503
+    is_long: bool = False  # left out of the short form
     drop_replies: int = 0
 
 
@@ -293,19 +294,19 @@ def small_disk(at: Path, megabytes: int) -> Iterator[Path]:
 
 
 SCENARIOS = (
-    Scenario("calm", calm, "nothing"),
+    Scenario("calm", calm, "nothing", is_long=True),
     Scenario("points", points, "kill -9 between the steps", buyers=(60, 120)),
     Scenario("payouts", payouts, "kill -9 in the middle of payouts", buyers=(40, 60)),
-    Scenario("random-kills", random_kills, "kill -9 at random moments", buyers=(40, 120)),
+    Scenario("random-kills", random_kills, "kill -9 at random moments", buyers=(40, 120), is_long=True),
     Scenario("database", database_killed, "the database is killed and comes back", buyers=(16, 30)),
-    Scenario("connections", connections_gone, "no connection is left", buyers=(16, 40)),
-    Scenario("locks", rogue_locks, "a foreign session holds locks", buyers=(16, 40)),
+    Scenario("connections", connections_gone, "no connection is left", buyers=(16, 40), is_long=True),
+    Scenario("locks", rogue_locks, "a foreign session holds locks", buyers=(16, 40), is_long=True),
     Scenario("webhooks", webhooks_lost, "webhooks lost, then repeated and shuffled"),
-    Scenario("provider-down", provider_down, "the payment server refuses", buyers=(24, 40)),
+    Scenario("provider-down", provider_down, "the payment server refuses", buyers=(24, 40), is_long=True),
     Scenario("provider-silent", provider_acts_and_is_silent, "the payment server acts and does not answer", buyers=(24, 50)),
-    Scenario("replies-dropped", replies_dropped, "clients lose two answers of three", drop_replies=2),
-    Scenario("clock", clock_steps, "the web process's clock steps", buyers=(16, 40), may_refuse=True),
+    Scenario("replies-dropped", replies_dropped, "clients lose two answers of three", drop_replies=2, is_long=True),
+    Scenario("clock", clock_steps, "the web process's clock steps", buyers=(16, 40), may_refuse=True, is_long=True),
     Scenario("rolling-restart", rolling_restart, "web and worker are restarted in turn", buyers=(20, 30), may_fail=False),
-    Scenario("two-of-each", two_of_each, "two reconcilers, two schedules"),
-    Scenario("disk-full", disk_full, "the disk is full", buyers=(12, 30)),
+    Scenario("two-of-each", two_of_each, "two reconcilers, two schedules", is_long=True),
+    Scenario("disk-full", disk_full, "the disk is full", buyers=(12, 30), is_long=True),
 )
