@@ -295,8 +295,8 @@ def small_disk(at: Path, megabytes: int) -> Iterator[Path]:
 
 SCENARIOS = (
     Scenario("calm", calm, "nothing", is_long=True),
-    Scenario("points", points, "kill -9 between the steps", buyers=(60, 120)),
-    Scenario("payouts", payouts, "kill -9 in the middle of payouts", buyers=(40, 60)),
+    Scenario("points", points, "kill -9 between the steps", buyers=(100, 120)),
+    Scenario("payouts", payouts, "kill -9 in the middle of payouts", buyers=(40, 60), is_long=True),
     Scenario("random-kills", random_kills, "kill -9 at random moments", buyers=(40, 120), is_long=True),
     Scenario("database", database_killed, "the database is killed and comes back", buyers=(16, 30)),
     Scenario("connections", connections_gone, "no connection is left", buyers=(16, 40), is_long=True),
