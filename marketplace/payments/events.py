@@ -11,6 +11,7 @@ from django.conf import settings
 from marketplace.payments.client import moment, walk
 
 SIGNATURE_TOLERANCE_SECONDS = 300
+NO_AMOUNT = -1
 
 
 class SignatureWrong(Exception):
@@ -73,6 +74,14 @@ def _event_in(payload: bytes) -> ProviderEvent:
         raise SignatureWrong from wrong
 
 
+def _amount_in(subject: dict[str, Any]) -> int | None:
+    """What the event claims; None when it claims nothing, and an amount that nothing agrees with for what is none."""
+    amount = subject.get("amount")
+    if amount is None or (type(amount) is int and abs(amount) < 2**62):
+        return amount
+    return NO_AMOUNT
+
+
 def _event(event: Any) -> ProviderEvent:
     try:
         subject = event["data"]["object"]
@@ -86,7 +95,7 @@ def _event(event: Any) -> ProviderEvent:
             account=str(event.get("account") or "")[:80],
             api_version=str(event.get("api_version") or "")[:40],
             created_at=moment(int(event["created"])),
-            amount_minor=amount if isinstance(amount := subject.get("amount"), int) and abs(amount) < 2**62 else None,
+            amount_minor=_amount_in(subject),
             currency=str(subject.get("currency") or "")[:3].upper(),
         )
     except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as wrong:

@@ -306,6 +306,7 @@ def reconcile_disputes(*, at: datetime, limit: int = LOOKED_AT_ONCE) -> int:
         try:
             apply_dispute(truth=payments.get_dispute(provider_id), at=at)
         except (PaymentMismatch, payments.UnknownToProvider) as mismatch:
+            Dispute.objects.filter(pk=dispute_id).update(checked_at=at)  # behind the others, or it would be first in every round
             alarm(subject_id=dispute_id, note=str(mismatch), at=at)
     return len(rows)
 

@@ -22,6 +22,7 @@ from core.ids import new_id
 from core.tasks import enqueue
 from garage.exceptions import VehicleNotFound
 from garage.identity import Identity, vehicle_identity
+from garage.models import EcuReadout
 from marketplace.enums import DownloadKind, DownloadOutcome, LicenseState, PurchaseStatus, ReleaseChannel, VersionStatus
 from marketplace.exceptions import (
     AppVersionBlocked,
@@ -33,7 +34,7 @@ from marketplace.exceptions import (
     VersionOnHold,
     VersionRecalled,
 )
-from marketplace.fitment import MISMATCH
+from marketplace.fitment import MISMATCH, Verdict
 from marketplace.models import Download, TuneFile
 from marketplace.policies import trust as policies
 from marketplace.selectors import grants as reads
@@ -294,13 +295,10 @@ def _blockers(seen: reads.GrantFacts, choice: reads.Choice, *, identity: Identit
     assert seen.vehicle is not None
     ecu = seen.vehicle.ecu
     is_reserved = seen.license_state == LicenseState.RESERVED and (seen.license_reserved_until or at) > at
-    unknown_codes = choice.verdict.unknown_codes
     assert choice.release is not None
-    if ecu is not None and not is_known_to_release(ecu.calibration_id, choice.release):
-        unknown_codes = [*unknown_codes, "reflash_stock_first"]
     return policies.ticket_blockers(
         has_readout=ecu is not None and ecu.image_size_bytes is not None,
-        unknown_codes=unknown_codes,
+        unknown_codes=unknown_codes_of(choice.verdict, ecu, choice.release),
         has_stock_file=seen.has_stock_file,
         accepts_no_read_back=seen.accepts_no_read_back,
         read_back=choice.read_back,
@@ -310,15 +308,15 @@ def _blockers(seen: reads.GrantFacts, choice: reads.Choice, *, identity: Identit
     )
 
 
-def is_known_to_release(calibration_id: str, release: dict[str, Any]) -> bool:
-    """Whether a phone, which has nothing but the signed release to go by, lets this file be written over this calibration.
+def unknown_codes_of(verdict: Verdict, ecu: EcuReadout | None, release: dict[str, Any]) -> list[str]:
+    """What stands between a vehicle and a flash, with `reflash_stock_first` where the phone, which has nothing but the signed
+    release to go by, would not let this file be written over what is in the ECU.
 
     A release knows the versions before it, not those after: who goes back to an older one flashes the stock file first.
     """
     payload = signing.payload_of(release)
-    return calibration_id in payload.get("replaces_calibration_ids", ()) or any(
-        calibration_id in row["calibration_ids"] for row in payload["fitments"]
-    )
+    known = {*payload.get("replaces_calibration_ids", ()), *(code for row in payload["fitments"] for code in row["calibration_ids"])}
+    return [*verdict.unknown_codes, *(["reflash_stock_first"] if ecu is not None and ecu.calibration_id not in known else [])]
 
 
 def _sign(

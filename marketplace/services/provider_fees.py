@@ -18,7 +18,7 @@ LOOKED_FOR = timedelta(days=10)  # a charge knows its fee at once, or when it ha
 
 
 def reconcile_provider_fees(*, at: datetime) -> int:
-    """Book the fee of each recent payment whose fee is not in the books, oldest first; how many were looked at.
+    """Book the fee of each recent payment whose fee is not in the books, oldest look first; how many were looked at.
 
     Called by the schedule (`marketplace.services.reconciler`). Locks each purchase. Idempotent: a cause is booked once.
     Raises: payments.ProviderUnavailable.
@@ -26,8 +26,9 @@ def reconcile_provider_fees(*, at: datetime) -> int:
     booked = LedgerSet.objects.filter(cause=LedgerCause.PROVIDER_FEE, cause_id=OuterRef("pk"))
     paid = Purchase.objects.filter(paid_at__gt=at - LOOKED_FOR, amount_minor__gt=0).exclude(Exists(booked)).order_by("paid_at")
     intents = PaymentAttempt.objects.filter(purchase__in=paid, state=PaymentAttemptState.SUCCEEDED)
-    rows = list(intents.order_by("ended_at").values_list("purchase_id", "intent_id")[:LOOKED_AT_A_ROUND])
-    for purchase_id, intent_id in rows:
+    rows = list(intents.order_by("checked_at").values_list("pk", "purchase_id", "intent_id")[:LOOKED_AT_A_ROUND])
+    for attempt_id, purchase_id, intent_id in rows:
+        PaymentAttempt.objects.filter(pk=attempt_id).update(checked_at=at)  # one that knows no fee yet stands behind the others
         try:
             charge = payments.find_charge(str(intent_id))
         except payments.UnknownToProvider:

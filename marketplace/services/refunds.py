@@ -11,6 +11,7 @@ from uuid import UUID
 
 import structlog
 from django.db import transaction
+from django.db.models import F
 
 from core import audit
 from core.exceptions import InvalidInput, ServiceUnavailable
@@ -489,7 +490,7 @@ def reconcile_refunds(*, at: datetime, limit: int = LOOKED_AT_ONCE) -> int:
     One that does not match is alarmed and does not stop the others. Raises: ServiceUnavailable, ProviderUnavailable.
     """
     on_their_way = Refund.objects.filter(status=RefundStatus.PENDING).exclude(reserved_at=None)
-    rows = list(on_their_way.order_by("checked_at", "created_at").values_list("pk", "provider_refund_id")[:limit])
+    rows = list(on_their_way.order_by(F("checked_at").asc(nulls_first=True), "created_at").values_list("pk", "provider_refund_id")[:limit])
     for refund_id, provider_id in rows:
         try:
             if provider_id is None:
@@ -497,6 +498,7 @@ def reconcile_refunds(*, at: datetime, limit: int = LOOKED_AT_ONCE) -> int:
             else:
                 apply_refund(truth=payments.get_refund(provider_id), at=at)
         except (PaymentMismatch, payments.UnknownToProvider) as mismatch:
+            Refund.objects.filter(pk=refund_id).update(checked_at=at)  # behind the others, or it would be first in every round
             alarm(subject_id=refund_id, note=str(mismatch), at=at)
     return len(rows)
 

@@ -27,7 +27,7 @@ from marketplace.policies import tunes as tune_policies
 from marketplace.selectors.fitment import JudgedFile, get_vehicle_facts, judge_version
 from marketplace.selectors.versions import get_own_version
 from marketplace.services import status, stored_files
-from marketplace.services.grants import Grant, grant_of_file, is_known_to_release
+from marketplace.services.grants import Grant, grant_of_file, unknown_codes_of
 from marketplace.services.releases import SignedRelease, prepare_test_documents, store_release_documents
 from marketplace.services.tickets import TicketFacts, sign_again, sign_ticket
 from marketplace.services.versions import lock_version
@@ -203,14 +203,11 @@ def _says(envelope: dict[str, Any]) -> dict[str, Any]:
 
 def _blockers(author: User, vehicle: Vehicle, chosen: JudgedFile, release: dict[str, Any]) -> list[str]:
     ecu = vehicle.ecu
-    unknown_codes = chosen.verdict.unknown_codes
-    if ecu is not None and not is_known_to_release(ecu.calibration_id, release):
-        unknown_codes = [*unknown_codes, "reflash_stock_first"]
     hardware_number = ecu.hardware_number if ecu is not None else None
     of_this_ecu = {"vehicle": vehicle, "hardware_number": hardware_number}
     return policies.ticket_blockers(
         has_readout=ecu is not None and ecu.image_size_bytes is not None,
-        unknown_codes=unknown_codes,
+        unknown_codes=unknown_codes_of(chosen.verdict, ecu, release),
         has_stock_file=StockFile.objects.filter(**of_this_ecu).exists(),
         accepts_no_read_back=NoReadBackConsent.objects.filter(given_by=author, **of_this_ecu).exists(),
         read_back=chosen.version.requirements.get("read_back") or "",

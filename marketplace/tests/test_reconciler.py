@@ -65,6 +65,21 @@ class TestProviderFees:
         reconciler.reconcile_open_work(at=clock.now() + timedelta(minutes=1))
         assert reconcile_provider_fees(at=clock.now() + timedelta(days=11)) == 0
 
+    def test_one_that_can_not_be_read_does_not_keep_the_others_waiting(self, own, monkeypatch):
+        monkeypatch.setattr(provider_fees, "LOOKED_AT_A_ROUND", 1)
+        bodies = []
+        for _ in range(2):
+            client, bike = rider_with_bike()
+            bodies.append(buy(client, TuneFactory(published=True), bike).json())
+            own.choose(intent_of(bodies[-1]), "succeed")
+        reconciler.watch_provider(at=clock.now())
+        first = PaymentAttempt.objects.filter(purchase_id=bodies[0]["id"])
+        first.update(checked_at=clock.now() - timedelta(hours=1), intent_id="pi_of_another_account")
+
+        assert [reconcile_provider_fees(at=clock.now()) for _ in range(2)] == [1, 1]
+
+        assert str(LedgerSet.objects.get(cause="PROVIDER_FEE").cause_id) == bodies[1]["id"]
+
     def test_two_at_once_book_it_once(self, own):
         client, bike = rider_with_bike()
         body = buy(client, TuneFactory(published=True), bike).json()
