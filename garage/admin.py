@@ -19,6 +19,7 @@ from garage.models import (
     RescueLink,
     StockFile,
     Vehicle,
+    VehicleGeneration,
     VehicleMake,
     VehicleMod,
     VehicleModel,
@@ -201,6 +202,15 @@ class VehicleModelAdmin(ReadOnlyAdmin):
     list_select_related = ("make",)
     search_fields = ("name", "folded", "make__name")
     ordering = ("make__rank", "rank", "pk")
+
+
+@admin.register(VehicleGeneration, site=site)
+class VehicleGenerationAdmin(ReadOnlyAdmin):
+    icon, rank = "timeline", 85
+    list_display = ("model", "name", "year_from", "year_to", "markets")
+    list_select_related = ("model__make",)
+    search_fields = ("name", "model__name", "model__folded")
+    ordering = ("model__rank", "year_from", "pk")
 
 
 @admin.register(MakeAlias, site=site)

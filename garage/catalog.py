@@ -1,6 +1,7 @@
 """Finding makes and models of the catalogue by whatever people type. Reads only."""
 
 from dataclasses import dataclass
+from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import (
@@ -15,11 +16,11 @@ from django.db.models import (
     Value,
     When,
 )
-from django.db.models.functions import Concat
+from django.db.models.functions import Concat, JSONObject
 
 from garage.enums import VehicleKind
 from garage.folding import fold, words
-from garage.models import MakeAlias, ModelAlias, VehicleMake, VehicleModel
+from garage.models import MakeAlias, ModelAlias, VehicleGeneration, VehicleMake, VehicleModel
 
 # Words that follow a motorcycle's name without making it another engine computer. Everything else ("RR", "Tracer",
 # "Adventure") may be another one, so it is never dropped: then the model stays unlisted and its verdict unknown.
@@ -118,6 +119,16 @@ def match_model(make: str, model: str) -> VehicleModel | None:
     return match and match.model
 
 
+def find_generation(model_id: UUID, year: int) -> VehicleGeneration | None:
+    """The generation of a model in a year, or None where the catalogue tells none apart. One query.
+
+    In SQL: `JOIN garage_vehiclegeneration g ON g.model_id = … AND int4range(g.year_from, g.year_to, '[]') @> year::int`;
+    the constraint `vehicle_generation_one_per_year` makes it one row at most, and its index finds it.
+    """
+    ends_later = Q(year_to__isnull=True) | Q(year_to__gte=year)
+    return VehicleGeneration.objects.filter(ends_later, model_id=model_id, year_from__lte=year).first()
+
+
 def list_makes(*, kind: str | None = None, q: str | None = None) -> QuerySet[VehicleMake]:
     """Makes that have models (of a kind), with their kinds; order them by (rank, id)."""
     of_make = VehicleModel.objects.filter(make=OuterRef("pk"))
@@ -142,7 +153,12 @@ def list_models(
     maker too ("yamaha mt 09").
     """
     models = VehicleModel.objects.select_related("make").annotate(
-        alias_names=ArraySubquery(ModelAlias.objects.filter(model=OuterRef("pk")).order_by("name").values("name"))
+        alias_names=ArraySubquery(ModelAlias.objects.filter(model=OuterRef("pk")).order_by("name").values("name")),
+        generation_rows=ArraySubquery(
+            VehicleGeneration.objects.filter(model=OuterRef("pk"))
+            .order_by("year_from")
+            .values(row=JSONObject(name="name", year_from="year_from", year_to="year_to", markets="markets"))
+        ),
     )
     if make is not None:
         found = find_make(make)

@@ -124,5 +124,6 @@ PROVIDER = Provider(
         Excuse("garage.MakeAlias", "*", "The catalogue."),
         Excuse("garage.VehicleModel", "*", "The catalogue."),
         Excuse("garage.ModelAlias", "*", "The catalogue."),
+        Excuse("garage.VehicleGeneration", "*", "The catalogue."),
     ),
 )  # fmt: skip

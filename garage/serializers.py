@@ -50,7 +50,7 @@ class EcuNumberField(CleanCharField):
     """A hardware number or calibration id, as the ECU writes it."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=64, **kwargs)
+        super().__init__(max_length=64, identifier=True, **kwargs)
 
 
 class FuelInput(Input):
@@ -80,9 +80,15 @@ class VehicleChangesInput(Input):
     model = CleanCharField(max_length=80, help_text="As typed. One that is not in the catalogue is kept as text (`UNLISTED`).")
     year = StrictIntegerField(min_value=1885, max_value=2100, help_text="Model year.")
     market = serializers.ChoiceField(choices=Market.choices, help_text="Where it was first sold: it decides the ECU's variant.")
-    vin = CleanCharField(max_length=40, required=False, allow_null=True, help_text="17 characters; spaces and hyphens are dropped.")
+    vin = CleanCharField(
+        max_length=40, identifier=True, required=False, allow_null=True, help_text="17 characters; spaces and hyphens are dropped."
+    )
     frame_number = CleanCharField(
-        max_length=40, required=False, allow_null=True, help_text="For vehicles without a VIN: older and off-road ones."
+        max_length=40,
+        identifier=True,
+        required=False,
+        allow_null=True,
+        help_text="For vehicles without a VIN: older and off-road ones.",
     )
     odometer_km = StrictIntegerField(min_value=0, max_value=9_999_999, required=False, allow_null=True)
     is_primary = StrictBooleanField(required=False, help_text="Making one primary takes that from the other. The first vehicle is.")
@@ -412,7 +418,7 @@ def render_new_rescue_link(link: RescueLink, *, token: str | None) -> dict[str, 
 
 
 class RescueInput(Input):
-    token = CleanCharField(max_length=64)
+    token = CleanCharField(max_length=64, identifier=True)
 
 
 class RescuedVehicleOutput(Output):
@@ -508,7 +514,7 @@ class TransferOutput(Output):
 
 
 class VinInput(Input):
-    vin = CleanCharField(max_length=40)
+    vin = CleanCharField(max_length=40, identifier=True)
 
 
 class VinErrorOutput(Output):
@@ -582,6 +588,15 @@ class ModelListQuery(PageQuery):
     year = serializers.IntegerField(min_value=1885, max_value=2100, required=False, help_text="Sold in this model year.")
 
 
+class GenerationOutput(Output):
+    name = serializers.CharField(help_text="As its maker or the trade calls it.")
+    year_from = serializers.IntegerField()
+    year_to = serializers.IntegerField(allow_null=True, help_text="Null: still sold.")
+    markets = serializers.ListField(
+        child=serializers.ChoiceField(choices=Market.choices), help_text="Where it was sold; empty: wherever the model was."
+    )
+
+
 class ModelOutput(Output):
     id = serializers.UUIDField()
     make = serializers.CharField()
@@ -590,6 +605,7 @@ class ModelOutput(Output):
     year_from = serializers.IntegerField()
     year_to = serializers.IntegerField(allow_null=True, help_text="Null: still sold.")
     aliases = serializers.ListField(child=serializers.CharField())
+    generations = GenerationOutput(many=True, help_text="Oldest first; empty where the catalogue tells none apart.")
     source = serializers.ChoiceField(choices=CatalogSource.choices)
 
 
@@ -603,5 +619,6 @@ def render_model(model: VehicleModel) -> dict[str, Any]:
         "year_from": model.year_from,
         "year_to": model.year_to,
         "aliases": model.alias_names,  # type: ignore[attr-defined]  # annotated
+        "generations": model.generation_rows,  # type: ignore[attr-defined]  # annotated
         "source": model.source,
     }

@@ -1,10 +1,12 @@
 """The catalogue of makes and models. Fitments and vehicles point to it; `manage.py import_catalogue` fills it."""
 
+from django.contrib.postgres.constraints import ExclusionConstraint
+from django.contrib.postgres.fields import ArrayField, RangeOperators
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Func, Q, Value
 
 from core.ids import new_id
-from garage.enums import CatalogSource, VehicleKind
+from garage.enums import CatalogSource, Market, VehicleKind
 
 
 class VehicleMake(models.Model):
@@ -112,3 +114,39 @@ class ModelAlias(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class VehicleGeneration(models.Model):
+    """The years in which a model stayed the same vehicle ("RN69", "Mk7"), as its maker or the trade names them.
+
+    A year is of one generation at most; years between two are of none. Without `year_to` it is still sold; `markets` is
+    empty where it was sold wherever the model was. Belongs to the catalogue's import, which also deletes it: what needs a
+    vehicle's generation joins by model and year (`catalog.find_generation`), never by its id.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    model = models.ForeignKey(VehicleModel, on_delete=models.CASCADE, related_name="generations")
+    name = models.CharField(max_length=40)
+    year_from = models.PositiveSmallIntegerField()
+    year_to = models.PositiveSmallIntegerField(null=True)
+    markets = ArrayField(models.CharField(max_length=5, choices=Market), default=list, blank=True)
+    source_note = models.CharField(max_length=300)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(name="vehicle_generation_name_once", fields=["model", "name"]),
+            models.CheckConstraint(
+                name="vehicle_generation_years_in_order",
+                condition=Q(year_from__gte=1885) & (Q(year_to__isnull=True) | Q(year_to__gte=F("year_from"))),
+            ),
+            ExclusionConstraint(
+                name="vehicle_generation_one_per_year",  # a year of two would count a rider twice among "bikes like yours"
+                expressions=[
+                    ("model", RangeOperators.EQUAL),
+                    (Func(F("year_from"), F("year_to"), Value("[]"), function="int4range"), RangeOperators.OVERLAPS),
+                ],
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.name}"

@@ -6,7 +6,7 @@ from django.db import transaction
 
 from garage.catalogue_data import Catalogue, read_catalogue
 from garage.folding import fold
-from garage.models import MakeAlias, ModelAlias, VehicleMake, VehicleModel
+from garage.models import MakeAlias, ModelAlias, VehicleGeneration, VehicleMake, VehicleModel
 
 
 @dataclass
@@ -16,12 +16,14 @@ class ImportReport:
     makes: int = 0
     models: int = 0
     aliases: int = 0
+    generations: int = 0
     added: int = 0
     changed: int = 0
     retired: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        text = f"{self.models} models of {self.makes} makes, {self.aliases} aliases; {self.added} added, {self.changed} changed"
+        text = f"{self.models} models of {self.makes} makes, {self.aliases} aliases, {self.generations} generations; "
+        text += f"{self.added} added, {self.changed} changed"
         return f"{text}; kept though no longer listed: {', '.join(self.retired[:20])}" if self.retired else text
 
 
@@ -29,7 +31,7 @@ def import_catalogue(catalogue: Catalogue | None = None) -> ImportReport:
     """Make the database's catalogue that of the committed files. Idempotent: a second run changes nothing.
 
     Called by an operator, at start and by tests. Rows keep their ids: they are found by folded names. Makes and models are
-    never deleted; aliases are. Locks the table of makes against a second import.
+    never deleted; aliases and generations are. Locks the table of makes against a second import.
     Raises: CatalogueDataWrong, before anything changed.
     """
     catalogue = catalogue or read_catalogue()
@@ -65,6 +67,7 @@ def import_catalogue(catalogue: Catalogue | None = None) -> ImportReport:
         wanted = {row.key for row in catalogue.models}
         report.retired = [f"{model.make.name} {model.name}" for key, model in sorted(models.items()) if key not in wanted]
         _replace_aliases(catalogue, makes, models, report)
+        _replace_generations(catalogue, models, report)
     return report
 
 
@@ -109,3 +112,21 @@ def _replace_aliases(catalogue: Catalogue, makes: dict, models: dict, report: Im
             [ModelAlias(make_id=make_id, folded=folded, name=name, model_id=model_id) for make_id, folded, name, model_id in sorted(rows)],
             batch_size=1000,
         )
+
+
+def _replace_generations(catalogue: Catalogue, models: dict, report: ImportReport) -> None:
+    """Generations have no readers by id, so those of a model that differ are made anew."""
+    wanted: dict = {}
+    for row in catalogue.generations:
+        facts = (row.name, row.year_from, row.year_to, list(row.markets), row.source_note)
+        wanted.setdefault(models[row.model_key].pk, []).append(facts)
+    present: dict = {}
+    columns = ("name", "year_from", "year_to", "markets", "source_note")
+    for model_id, *facts in VehicleGeneration.objects.order_by("model_id", "year_from").values_list("model_id", *columns):
+        present.setdefault(model_id, []).append(tuple(facts))
+    report.generations = len(catalogue.generations)
+    differing = [pk for pk in wanted.keys() | present.keys() if sorted(wanted.get(pk, []), key=lambda row: row[1]) != present.get(pk)]
+    if differing:
+        VehicleGeneration.objects.filter(model_id__in=differing).delete()
+        rows = [(pk, facts) for pk in sorted(differing) for facts in wanted.get(pk, [])]
+        VehicleGeneration.objects.bulk_create(VehicleGeneration(model_id=pk, **dict(zip(columns, facts, strict=True))) for pk, facts in rows)

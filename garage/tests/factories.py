@@ -24,6 +24,7 @@ from garage.models import (
     RescueLink,
     StockFile,
     Vehicle,
+    VehicleGeneration,
     VehicleMake,
     VehicleMod,
     VehicleModel,
@@ -87,6 +88,17 @@ class ModelAliasFactory(factory.django.DjangoModelFactory):
     make = factory.SelfAttribute("model.make")
     name = "FZ-09"
     folded = factory.LazyAttribute(lambda alias: folded(alias.name))
+
+
+class VehicleGenerationFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = VehicleGeneration
+
+    model = factory.SubFactory(VehicleModelFactory)
+    name = "Gen 3 (RN69)"
+    year_from = 2021
+    year_to = 2023
+    source_note = "made for a test"
 
 
 class EcuReadoutFactory(factory.django.DjangoModelFactory):

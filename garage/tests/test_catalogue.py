@@ -1,6 +1,7 @@
 """The catalogue: however people type a make and model, it finds its row."""
 
 import pytest
+from django.db import connection
 
 from core.testing.http import ApiClient
 from garage import catalog
@@ -133,6 +134,45 @@ class TestMatching:
 
 
 @pytest.mark.django_db
+class TestGenerations:
+    @pytest.mark.parametrize(
+        ("make", "model", "year", "expected"),
+        [
+            ("Yamaha", "MT-09", 2013, "Gen 1 (RN29)"),
+            ("Yamaha", "MT-09", 2016, "Gen 1 (RN29)"),
+            ("Yamaha", "MT-09", 2017, "Gen 2 (RN43)"),
+            ("Yamaha", "MT-09", 2026, "Gen 4"),
+            ("Yamaha", "MT-09", 2012, None),
+            ("BMW", "F 800 GS", 2020, None),  # years in which it was not sold
+            ("Yamaha", "Ténéré 700", 2025, "Gen 2"),
+            ("Volkswagen", "Golf", 2018, "Mk7.5"),
+            ("Honda", "Monkey 125", 2021, None),  # a model whose generations nobody wrote down
+        ],
+    )
+    def test_a_year_has_one_at_most(self, catalogue, django_assert_num_queries, make, model, year, expected):
+        found = catalog.match_model(make, model)
+
+        with django_assert_num_queries(1):
+            generation = catalog.find_generation(found.pk, year)
+
+        assert (generation and generation.name) == expected
+
+    def test_the_documented_join_says_the_same(self, catalogue):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT m.folded, y, g.name FROM garage_vehiclemodel m CROSS JOIN generate_series(1985, 2026) AS y"
+                " JOIN garage_vehiclegeneration g ON g.model_id = m.id AND int4range(g.year_from, g.year_to, '[]') @> y::int"
+                " WHERE m.folded IN ('mt09', 'gsxr750', 'klr650')"
+            )
+            joined = {(folded, year): name for folded, year, name in cursor.fetchall()}
+
+        models = VehicleModel.objects.filter(folded__in=["mt09", "gsxr750", "klr650"])
+        pairs = {(model.folded, year): catalog.find_generation(model.pk, year) for model in models for year in range(1985, 2027)}
+        assert joined == {pair: found.name for pair, found in pairs.items() if found}
+        assert len(joined) > 60
+
+
+@pytest.mark.django_db
 class TestCatalogueOverHttp:
     def names(self, query):
         answer = ApiClient().get(f"garage/catalog/models/?{query}")
@@ -143,6 +183,16 @@ class TestCatalogueOverHttp:
     def test_every_spelling_finds_the_same_model_first(self, catalogue, q):
         assert self.names(f"make=Yamaha&q={q}")[0] == "Yamaha MT-09"
         assert self.names(f"q={q}")[0] == "Yamaha MT-09"
+
+    def test_a_model_tells_its_generations(self, catalogue):
+        def generations(query):
+            return ApiClient().get(f"garage/catalog/models/?{query}&page_size=1").json()["results"][0]["generations"]
+
+        assert generations("make=Yamaha&q=MT-09")[2] == {"name": "Gen 3 (RN69)", "year_from": 2021, "year_to": 2023, "markets": []}
+        assert generations("make=Kawasaki&q=KLR650")[-1] == {
+            "name": "Gen 3", "year_from": 2022, "year_to": None, "markets": ["US", "CA", "AU"],
+        }  # fmt: skip
+        assert generations("make=Honda&q=Monkey 125") == []
 
     def test_the_most_common_come_first(self, catalogue):
         assert self.names("make=yamaha")[:2] == ["Yamaha MT-09", "Yamaha MT-07"]

@@ -8,11 +8,22 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
 from garage import catalog, catalogue_data
-from garage.catalogue_data import Catalogue, CatalogueDataWrong, MakeRow, ModelRow
+from garage.catalogue_data import (
+    Catalogue,
+    CatalogueDataWrong,
+    GenerationRow,
+    MakeRow,
+    ModelRow,
+)
 from garage.folding import fold
-from garage.models import MakeAlias, ModelAlias, VehicleMake, VehicleModel
+from garage.models import MakeAlias, ModelAlias, VehicleGeneration, VehicleMake, VehicleModel
 from garage.services import import_catalogue
-from garage.tests.factories import ModelAliasFactory, VehicleMakeFactory, VehicleModelFactory
+from garage.tests.factories import (
+    ModelAliasFactory,
+    VehicleGenerationFactory,
+    VehicleMakeFactory,
+    VehicleModelFactory,
+)
 
 
 class TestCommittedFiles:
@@ -46,6 +57,33 @@ class TestCommittedFiles:
 
         with pytest.raises(CatalogueDataWrong, match=complaint):
             catalogue_data.read_catalogue()
+
+
+    def test_generations_are_of_popular_models_and_say_where_they_come_from(self):
+        generations = catalogue_data.read_catalogue().generations
+
+        assert len({row.model_key for row in generations}) > 100
+        assert len(generations) > 400
+        assert all(row.source_note for row in generations)
+
+    @pytest.mark.parametrize(
+        ("row", "complaint"),
+        [
+            ({"model": "MT-99"}, "not in the catalogue"),
+            ({"markets": ("EU", "XX")}, "'XX' is no market"),
+            ({"year_from": 2010}, "not within the model's"),
+            ({"year_to": 2013}, "not within the model's"),
+            ({"year_from": 2016}, "2016 is also Gen 1's"),
+        ],
+    )
+    def test_names_the_generation_that_can_not_be(self, row, complaint):
+        first = GenerationRow("Yamaha", "MT-09", "Gen 1", 2013, 2016, (), "a test")
+        second = replace(first, name="Gen 2", year_from=2017, year_to=None)
+        models = {row.key: row for row in small_catalogue().models}
+        catalogue_data.check_generations([second, first], models)
+
+        with pytest.raises(CatalogueDataWrong, match=complaint):
+            catalogue_data.check_generations([first, replace(second, **row)], models)
 
 
 def small_catalogue(**changes) -> Catalogue:
@@ -93,12 +131,26 @@ class TestImport:
         assert report.retired == ["Yamaha MT-01"]
         assert "Yamaha MT-01" in str(report)
 
+    def test_generations_follow_the_files(self):
+        gen_1 = GenerationRow("Yamaha", "MT-09", "Gen 1", 2013, 2016, (), "a test")
+        gen_2 = replace(gen_1, name="Gen 2", year_from=2017, year_to=None, markets=("EU", "UK"))
+
+        def generations_after(*rows):
+            import_catalogue(replace(small_catalogue(), generations=list(rows)))
+            return list(VehicleGeneration.objects.order_by("year_from").values_list("pk", "name", "year_to", "markets"))
+
+        first = generations_after(gen_1, gen_2)
+        assert [row[1:] for row in first] == [("Gen 1", 2016, []), ("Gen 2", None, ["EU", "UK"])]
+        assert generations_after(gen_2, gen_1) == first
+        assert [row[1:] for row in generations_after(gen_2, replace(gen_1, name="RN29"))] == [("RN29", 2016, []), first[1][1:]]
+        assert generations_after() == []
+
     def test_the_command_reports(self, capsys, monkeypatch):
         monkeypatch.setattr("garage.services.catalogue.read_catalogue", small_catalogue)
 
         call_command("import_catalogue")
 
-        assert "1 models of 1 makes, 2 aliases; 2 added" in capsys.readouterr().out
+        assert "1 models of 1 makes, 2 aliases, 0 generations; 2 added" in capsys.readouterr().out
 
 
 @pytest.mark.django_db
@@ -127,6 +179,13 @@ class TestConstraints:
 
         with self.refuses("model_alias_once_per_make"), transaction.atomic():
             ModelAliasFactory(model=VehicleModelFactory(name="MT-07"))
+
+    def test_postgres_refuses_a_year_of_two_generations(self):
+        VehicleGenerationFactory(year_from=2021, year_to=2023)
+        VehicleGenerationFactory(model=VehicleModelFactory(name="MT-07"), year_from=2021, year_to=2023)
+
+        with self.refuses("vehicle_generation_one_per_year"), transaction.atomic():
+            VehicleGenerationFactory(name="Gen 4", year_from=2023, year_to=None)
 
     def test_a_make_with_models_is_not_deleted(self):
         model = VehicleModelFactory()

@@ -22,6 +22,7 @@ from garage.tests.factories import (
     NoReadBackConsentFactory,
     RescueLinkFactory,
     VehicleFactory,
+    VehicleGenerationFactory,
     VehicleModFactory,
 )
 from marketplace.models import (
@@ -86,6 +87,7 @@ def make_rows():
     )
     MakeAliasFactory()
     ModelAliasFactory()
+    VehicleGenerationFactory()
 
     TunerApplicationFactory(submitted=True, business_name=HOSTILE)
     TunerCertificationFactory(issuer=HOSTILE)
