@@ -29,6 +29,7 @@ from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextareaWidget
 
 from core import clock
 from core.admin_site import RevSyncAdminSite, list_url, row_url
+from core.card_numbers import contains_card_number
 from core.exceptions import DomainError
 from core.fields import EncryptedTextField
 
@@ -86,6 +87,13 @@ class ReasonForm(forms.Form):
     """The reason that every decision needs."""
 
     reason = forms.CharField(max_length=2000, widget=UnfoldAdminTextareaWidget(attrs={"rows": 4}), label="Reason")
+
+    def clean_reason(self) -> str:
+        """Reasons are kept, and most of them are told to people."""
+        reason: str = self.cleaned_data["reason"]
+        if contains_card_number(reason):
+            raise forms.ValidationError("This looks like the number of a payment card. Take it out.", code="card_number")
+        return reason
 
 
 class ReadOnlyAdmin(ModelAdmin):

@@ -48,8 +48,8 @@ def _is_seen(text: str, *, multiline: bool) -> bool:
 class CleanCharField(serializers.CharField):
     """Text as a person types it: NFC, trimmed, bounded, without characters that nobody sees or that turn its direction.
 
-    On one line every run of spaces is one space; with `multiline=True` line feeds and tabs are kept. Where people write
-    sentences (`prose`, by default what has several lines) a payment card number is refused: nobody here must ever see one.
+    On one line every run of spaces is one space; with `multiline=True` line feeds and tabs are kept. A payment card number is
+    refused: nobody here must ever see one. Only an `identifier`, whose digits somebody else has given, may look like one.
     """
 
     default_error_messages = {
@@ -57,9 +57,9 @@ class CleanCharField(serializers.CharField):
         "card_number": "This looks like the number of a payment card. Never send one to anybody: take it out.",
     }
 
-    def __init__(self, *, max_length: int, multiline: bool = False, prose: bool | None = None, **kwargs):
+    def __init__(self, *, max_length: int, multiline: bool = False, identifier: bool = False, **kwargs):
         self.multiline = multiline
-        self.prose = multiline if prose is None else prose
+        self.identifier = identifier
         super().__init__(max_length=max_length, **kwargs)
 
     def to_internal_value(self, data):
@@ -72,7 +72,7 @@ class CleanCharField(serializers.CharField):
         if not _is_seen(data, multiline=self.multiline):
             self.fail("control_character")
         text = unicodedata.normalize("NFC", super().to_internal_value(data))
-        if self.prose and contains_card_number(text):
+        if not self.identifier and contains_card_number(text):
             self.fail("card_number")
         return text if self.multiline else " ".join(text.split())
 

@@ -5,6 +5,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from core.card_numbers import contains_card_number
 from core.serializers import CleanCharField, CountryField, Input, Output, PageQuery, StrictIntegerField, UtcDateTimeField
 from tuners.enums import (
     AppealState,
@@ -24,7 +25,10 @@ from tuners.selectors import TUNER_ORDERINGS
 class HttpsUrlField(serializers.URLField):
     """A web address that starts with https://; other schemes have no place in a profile."""
 
-    default_error_messages = {"https_required": "The address has to start with https://."}
+    default_error_messages = {
+        "https_required": "The address has to start with https://.",
+        "card_number": CleanCharField.default_error_messages["card_number"],
+    }
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(max_length=200, **kwargs)
@@ -33,6 +37,8 @@ class HttpsUrlField(serializers.URLField):
         value = super().run_validation(data)
         if isinstance(value, str) and value and not value.startswith("https://"):
             self.fail("https_required")
+        if isinstance(value, str) and contains_card_number(value):
+            self.fail("card_number")
         return value
 
 
@@ -207,7 +213,7 @@ class CertificationInput(Input):
     upload_id = serializers.UUIDField()
     type = serializers.ChoiceField(choices=CertificationType.choices)
     issuer = CleanCharField(max_length=120)
-    number = CleanCharField(max_length=80, required=False, allow_blank=True, default="")
+    number = CleanCharField(max_length=80, identifier=True, required=False, allow_blank=True, default="")
     expires_on = serializers.DateField()
 
 

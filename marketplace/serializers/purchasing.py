@@ -45,7 +45,7 @@ class PurchaseListQuery(PageQuery):
 
 
 class LicenseReleaseInput(Input):
-    reason = CleanCharField(max_length=500, prose=True)
+    reason = CleanCharField(max_length=500)
 
 
 class SaleListQuery(PageQuery):

@@ -4,4 +4,6 @@ from core.serializers import CleanCharField, Input
 
 
 class TransferAcceptInput(Input):
-    code = CleanCharField(max_length=40, help_text="As the former owner was shown it; hyphens, spaces and case do not matter.")
+    code = CleanCharField(
+        max_length=40, identifier=True, help_text="As the former owner was shown it; hyphens, spaces and case do not matter."
+    )

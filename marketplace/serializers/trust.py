@@ -32,8 +32,8 @@ class TestTicketInput(Input):
 
 
 class EcuStateInput(Input):
-    hardware_number = CleanCharField(max_length=64)
-    calibration_id = CleanCharField(max_length=64)
+    hardware_number = CleanCharField(max_length=64, identifier=True)
+    calibration_id = CleanCharField(max_length=64, identifier=True)
     image_size_bytes = StrictIntegerField(min_value=1, max_value=64 * 1024 * 1024, required=False, allow_null=True)
 
 

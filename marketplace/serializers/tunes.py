@@ -91,7 +91,7 @@ class DynoInput(Input):
 
 
 class TuneInput(Input):
-    title = CleanCharField(max_length=120, min_length=3, prose=True)
+    title = CleanCharField(max_length=120, min_length=3)
     description = CleanCharField(max_length=10_000, multiline=True, required=False, allow_blank=True)
     kind = serializers.ChoiceField(VehicleKind.choices)
     category = serializers.ChoiceField(TuneCategory.choices)
@@ -110,13 +110,13 @@ class TuneInput(Input):
 class TuneListQuery(PageQuery):
     """Filters of the list; all of them hold together."""
 
-    q = CleanCharField(max_length=300, required=False, help_text="Words, in any order; forgives a typo.")
+    q = CleanCharField(max_length=300, identifier=True, required=False, help_text="Words, in any order; forgives a typo.")
     make = CleanCharField(max_length=80, required=False, help_text="A name or alias, however spelled.")
     model = CleanCharField(max_length=120, required=False, help_text="With `make`.")
     year = serializers.IntegerField(min_value=1885, max_value=2100, required=False, help_text="A model year that it fits.")
     market = serializers.ChoiceField(Market.choices, required=False)
-    hardware_number = CleanCharField(max_length=64, required=False, help_text="Of an ECU that it fits.")
-    calibration_id = CleanCharField(max_length=64, required=False, help_text="A stock calibration that it is made for.")
+    hardware_number = CleanCharField(max_length=64, identifier=True, required=False, help_text="Of an ECU that it fits.")
+    calibration_id = CleanCharField(max_length=64, identifier=True, required=False, help_text="A stock calibration that it is made for.")
     kind = serializers.ChoiceField(VehicleKind.choices, required=False)
     category = serializers.ChoiceField(TuneCategory.choices, required=False)
     tuner = serializers.UUIDField(required=False, help_text="Tunes of this tuner only.")
@@ -168,7 +168,7 @@ class FacetsQuery(Input):
 
 
 class SuggestQuery(Input):
-    q = CleanCharField(max_length=80, help_text="What was typed so far.")
+    q = CleanCharField(max_length=80, identifier=True, help_text="What was typed so far.")
 
 
 class VehicleQuery(Input):

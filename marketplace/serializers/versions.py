@@ -25,7 +25,7 @@ class EcuCodeField(CleanCharField):
     """A hardware number or calibration id, kept in capitals: that is how vehicles' read-outs are compared."""
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(max_length=64, **kwargs)
+        super().__init__(max_length=64, identifier=True, **kwargs)
 
     def to_internal_value(self, data: Any) -> str:
         return super().to_internal_value(data).upper()
@@ -78,7 +78,7 @@ def _tags_field() -> UniqueListField:
 
 class _VersionClaims(Input):
     changelog = CleanCharField(max_length=5_000, multiline=True, required=False, allow_blank=True)
-    certification_number = CleanCharField(max_length=60, required=False, allow_blank=True)
+    certification_number = CleanCharField(max_length=60, identifier=True, required=False, allow_blank=True)
     blocked_regions = UniqueListField(
         child=serializers.RegexField(REGION),
         max_length=300,
