@@ -111,6 +111,7 @@ class NoticeType(TextChoices):
     REVIEW = "REVIEW", "Review"
     NEW_VERSION = "NEW_VERSION", "New version"
     NEW_TUNE = "NEW_TUNE", "New tune"
+    PRICE_DROP = "PRICE_DROP", "Lower price"
     SAVED_SEARCH = "SAVED_SEARCH", "Saved search"
 
 
@@ -132,7 +133,13 @@ CATEGORY_OF_TYPE: dict[str, NoticeCategory] = {
         ],
         NoticeCategory.TUNER,
     ),
-    **dict.fromkeys([NoticeType.REVIEW, NoticeType.NEW_VERSION, NoticeType.NEW_TUNE, NoticeType.SAVED_SEARCH], NoticeCategory.SOCIAL),
+    **dict.fromkeys(
+        [NoticeType.REVIEW, NoticeType.NEW_VERSION, NoticeType.NEW_TUNE, NoticeType.PRICE_DROP, NoticeType.SAVED_SEARCH],
+        NoticeCategory.SOCIAL,
+    ),
 }
 
 MAIL_NOT_OPTIONAL = frozenset({NoticeCategory.SECURITY, NoticeCategory.SAFETY})
+
+# Nobody is hurt or loses money when these are read half an hour later: one mail and one push for all of them. Warnings never wait.
+BATCHED = frozenset({NoticeCategory.SOCIAL})

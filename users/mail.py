@@ -1,11 +1,13 @@
 """The mails to a person: plain text, one thing each. A leaf: it is called from tasks, outside transactions."""
 
+import smtplib
+from collections.abc import Sequence
 from email.utils import formataddr, parseaddr
 from string import Template
 from typing import Any
 
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMessage, get_connection
 
 from users import codes
 from users.enums import ChallengeKind
@@ -66,6 +68,14 @@ DELETION_RECEIPT = (
     ),
 )
 NOTICE = ("$title", "Hello $name,\n\n$body")
+NOTICES = ("$title and $more more", "Hello $name,\n\n$news\n\nAll of it stands in the app, which also turns these mails off.")
+
+LISTED_IN_A_MAIL = 20
+QUOTED_OF_EACH = 300
+
+
+class MailUnsure(Exception):
+    """The mail server was handed a message and did not say what became of it."""
 
 
 def send_challenge(challenge: Challenge, *, pending: dict[str, Any], owner_of_address: User | None) -> None:
@@ -89,9 +99,30 @@ def send_address_changed(user: User, *, old_email: str) -> None:
     send(old_email, ADDRESS_CHANGED, name=user.display_name)
 
 
-def send_notice(notice: Notice) -> None:
-    """Mail what the app shows."""
-    send(notice.user.email, NOTICE, name=notice.user.display_name, title=notice.title, body=notice.body)
+def send_notices(notices: Sequence[Notice]) -> None:
+    """Mail what the app shows: one notice, or several of one person in one mail. Sent again, it has the same Message-ID."""
+    first = notices[0]
+    message_id = f"notice.{first.pk}"
+    if len(notices) == 1:
+        send(first.user.email, NOTICE, message_id=message_id, name=first.user.display_name, title=first.title, body=first.body)
+        return
+    news = [f"* {notice.title}\n{_indent(notice.body)}" for notice in notices[:LISTED_IN_A_MAIL]]
+    if len(notices) > LISTED_IN_A_MAIL:
+        news.append(f"… and {len(notices) - LISTED_IN_A_MAIL} more")
+    send(
+        first.user.email,
+        NOTICES,
+        message_id=message_id,
+        name=first.user.display_name,
+        title=first.title,
+        more=str(len(notices) - 1),
+        news="\n\n".join(news),
+    )
+
+
+def _indent(text: str) -> str:
+    short = text if len(text) <= QUOTED_OF_EACH else f"{text[:QUOTED_OF_EACH].rstrip()} …"
+    return "\n".join(f"  {line}".rstrip() for line in short.splitlines())
 
 
 def send_deletion_receipt(address: str, receipt: dict[str, Any]) -> None:
@@ -105,10 +136,35 @@ def send_deletion_receipt(address: str, receipt: dict[str, Any]) -> None:
     send(address, DELETION_RECEIPT, date=receipt["deleted_at"][:10], goes="\n".join(goes) or nothing, stays="\n".join(stays) or nothing)
 
 
-def send(address: str, template: tuple[str, str], **values: str) -> None:
-    """Fill in and hand over one message. Raises what the mail server answers, so that the task is tried again."""
+def send(address: str, template: tuple[str, str], *, message_id: str = "", **values: str) -> None:
+    """Fill in and hand over one message. Raises what the mail server answers, so that the task is tried again.
+
+    Raises: MailUnsure when the message was handed over and no answer came: it may have been taken.
+    """
     subject, body = template
     everything = {"base_url": settings.PUBLIC_BASE_URL, **values}
-    sender = formataddr(parseaddr(settings.DEFAULT_FROM_EMAIL))
+    name, sender = parseaddr(settings.DEFAULT_FROM_EMAIL)
     subject = " ".join(Template(subject).substitute(everything).split())
-    EmailMessage(subject=subject, body=Template(body + _SIGNATURE).substitute(everything), from_email=sender, to=[address]).send()
+    headers = {"Message-ID": f"<{message_id}@{sender.partition('@')[2] or 'localhost'}>"} if message_id else {}
+    _hand_over(
+        EmailMessage(
+            subject=subject,
+            body=Template(body + _SIGNATURE).substitute(everything),
+            from_email=formataddr((name, sender)),
+            to=[address],
+            headers=headers,
+        )
+    )
+
+
+def _hand_over(message: EmailMessage) -> None:
+    server = get_connection()
+    server.open()
+    try:
+        server.send_messages([message])
+    except (smtplib.SMTPResponseException, smtplib.SMTPRecipientsRefused, ConnectionRefusedError):
+        raise  # it said no
+    except (smtplib.SMTPException, OSError) as silence:
+        raise MailUnsure from silence
+    finally:
+        server.close()

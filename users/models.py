@@ -295,7 +295,10 @@ class RecoveryCode(models.Model):
 class Notice(models.Model):
     """One thing that a person should know, kept in the app and, if they want it, mailed and pushed. Only `read_at` changes,
     and, once each, `mailed_at` and `pushed_at` (its pushes were queued). With a `dedupe_key` it is told at most once, however
-    often its cause is worked through."""
+    often its cause is worked through.
+
+    What is not urgent waits until `batch_due_at` and then leaves in one mail and one push with what else waits for the same
+    person in its category: those share a `batch_id`. `by_mail` is false for what is never mailed."""
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="notices")
@@ -311,6 +314,9 @@ class Notice(models.Model):
     read_at = models.DateTimeField(null=True, blank=True)
     mailed_at = models.DateTimeField(null=True, blank=True)
     pushed_at = models.DateTimeField(null=True, blank=True)
+    by_mail = models.BooleanField(default=True, db_default=True)
+    batch_due_at = models.DateTimeField(null=True, blank=True)
+    batch_id = models.UUIDField(null=True, blank=True)
 
     class Meta:
         constraints = [
@@ -326,6 +332,8 @@ class Notice(models.Model):
         ]
         indexes = [
             models.Index(name="notice_of_user", fields=["user", "-created_at", "-id"]),  # the list in the app
+            models.Index(name="notice_waiting", fields=["batch_due_at"], condition=Q(batch_due_at__isnull=False)),  # what is collected
+            models.Index(name="notice_of_batch", fields=["batch_id"], condition=Q(batch_id__isnull=False)),
         ]
 
     def __str__(self) -> str:

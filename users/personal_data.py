@@ -92,7 +92,7 @@ ACCOUNTS = Provider(
         ),
         Holding(
             "users.Notice", of="user_id", section="notices", why="What the person was told.", at_deletion=AtDeletion.DELETED,
-            withheld="dedupe_key",
+            withheld="dedupe_key by_mail batch_due_at batch_id",
         ),
         Holding(
             "users.NotificationPreference", of="user_id", section="notification_preferences", why="How the person wants to be told.",

@@ -30,6 +30,25 @@ def push_notice(notice_id: str, device_id: str) -> None:
     services.push_notice(notice_id=notice_id, device_id=device_id, at=clock.now())
 
 
+@every(minutes=1, name="collect_batches")
+@task(max_attempts=3)
+def collect_batches() -> None:
+    """Collect the notices that have waited long enough to leave together."""
+    services.collect_batches(at=clock.now())
+
+
+@task(max_attempts=8)
+def deliver_batch(batch_id: str) -> None:
+    """Mail the notices that left together, and push them to each phone."""
+    services.deliver_batch(batch_id=batch_id, at=clock.now())
+
+
+@task(max_attempts=8)
+def push_batch(batch_id: str, device_id: str) -> None:
+    """Push the notices that left together to one phone."""
+    services.push_batch(batch_id=batch_id, device_id=device_id, at=clock.now())
+
+
 @task(max_attempts=20)
 def delete_objects_of_account(deletion_id: str, is_last_pass: bool = False) -> None:
     """Delete what the person of a deleted account had stored."""

@@ -35,7 +35,17 @@ from users.services.mfa import (
     renew_recovery_codes,
     verify_second_factor,
 )
-from users.services.notices import deliver_notice, mark_notice_read, notify, push_notice, update_notification_preferences
+from users.services.notices import (
+    collect_batches,
+    deliver_batch,
+    deliver_notice,
+    mark_notice_read,
+    notify,
+    notify_many,
+    push_batch,
+    push_notice,
+    update_notification_preferences,
+)
 from users.services.profiles import KEEP as KEEP_AVATAR
 from users.services.profiles import update_profile
 from users.services.sessions import (
@@ -60,6 +70,7 @@ __all__ = [
     "OpenedExport",
     "block_user",
     "change_password",
+    "collect_batches",
     "confirm_email_change",
     "confirm_password_reset",
     "confirm_totp",
@@ -68,6 +79,7 @@ __all__ = [
     "create_admin",
     "delete_account",
     "delete_objects_of_account",
+    "deliver_batch",
     "deliver_notice",
     "disable_totp",
     "end_all_sessions",
@@ -83,8 +95,10 @@ __all__ = [
     "make_export",
     "mark_notice_read",
     "notify",
+    "notify_many",
     "open_export",
     "plan_deletion",
+    "push_batch",
     "push_notice",
     "reapply_deletion",
     "refresh_session",

@@ -22,7 +22,7 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 def tell(user, **fields):
-    values = {"type": "REVIEW", "title": "Somebody replied", "body": "A tuner replied to your review.", "at": NOW}
+    values = {"type": "SALE", "title": "You sold one", "body": "Somebody bought your tune.", "at": NOW}
     return services.notify(user_id=user.pk, **(values | fields))
 
 
@@ -48,19 +48,19 @@ class TestNotify:
     def test_is_kept_and_mailed(self):
         user = UserFactory(display_name="Anna")
 
-        notice = tell(user, link={"resource": "review", "id": new_id()})
+        notice = tell(user, link={"resource": "purchase", "id": new_id()})
         run_all()
 
         notice.refresh_from_db()
         [message] = mail.outbox
-        assert (message.to, message.subject) == ([user.email], "Somebody replied")
-        assert message.body.startswith("Hello Anna,\n\nA tuner replied to your review.")
-        assert notice.mailed_at and notice.category == "SOCIAL"
+        assert (message.to, message.subject) == ([user.email], "You sold one")
+        assert message.body.startswith("Hello Anna,\n\nSomebody bought your tune.")
+        assert notice.mailed_at and notice.category == "TUNER"
 
     def test_is_told_once_for_one_key(self):
         user = UserFactory()
 
-        first, second = tell(user, dedupe_key="reply-1"), tell(user, dedupe_key="reply-1")
+        first, second = tell(user, dedupe_key="sale-1"), tell(user, dedupe_key="sale-1")
         run_all()
 
         assert first and second is None
@@ -83,7 +83,7 @@ class TestNotify:
     @pytest.mark.parametrize(("mail_on", "asked", "mails"), [(True, True, 1), (False, True, 0), (True, False, 0)])
     def test_mails_as_preferred_and_asked(self, mail_on, asked, mails):
         user = UserFactory()
-        NotificationPreference.objects.create(user=user, category="SOCIAL", mail=mail_on)
+        NotificationPreference.objects.create(user=user, category="TUNER", mail=mail_on)
 
         tell(user, mail=asked)
         run_all()
@@ -101,7 +101,7 @@ class TestNotify:
         notice = tell(user, at=clock.now())
         run_all()
 
-        data = {"notice": str(notice.pk), "type": "REVIEW", "severity": "info"}
+        data = {"notice": str(notice.pk), "type": "SALE", "severity": "info"}
         message = push.Message(title=notice.title, body=notice.body, key=str(notice.pk), data=data)
         assert RecordingPush.sent == [{"push_token": "live", "message": message}]
 
@@ -110,7 +110,7 @@ class TestNotify:
         monkeypatch.setattr(RecordingPush, "sent", [])
         user = UserFactory()
         UserDeviceFactory(user=user, push_token="live")
-        NotificationPreference.objects.create(user=user, category="SOCIAL", push=False)
+        NotificationPreference.objects.create(user=user, category="TUNER", push=False)
 
         tell(user, at=clock.now())
         run_all()

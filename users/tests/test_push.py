@@ -216,7 +216,7 @@ class TestNotices:
     def tell(self, device, type="RECALL"):
         return services.notify(user_id=device.user_id, type=type, title=MESSAGE.title, body=MESSAGE.body, at=clock.now())
 
-    @pytest.mark.parametrize(("type", "priority"), [("RECALL", "HIGH"), ("HOLD", "HIGH"), ("FLASH", "HIGH"), ("REVIEW", "NORMAL")])
+    @pytest.mark.parametrize(("type", "priority"), [("RECALL", "HIGH"), ("HOLD", "HIGH"), ("FLASH", "HIGH"), ("SALE", "NORMAL")])
     def test_about_safety_wake_a_phone(self, google, device, type, priority):
         self.tell(device, type)
         run_all()
