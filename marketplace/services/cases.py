@@ -64,12 +64,17 @@ def open_case(
     upload_ids: Sequence[UUID] = (),
     message_id: UUID | None = None,
     status: str = CaseStatus.OPEN,
+    title: str = "",
+    severity: str = NoticeSeverity.INFO,
+    knows: UUID | None = None,
 ) -> Case:
-    """Open a case about a purchase with its first message, and tell the others of it.
+    """Open a case about a purchase with its first message, and tell the others of it: under `title`, and of the system's message
+    all. Who `knows` is told of both by another notice.
 
     Called by its buyer, its tuner or staff (`by`), or by the system (`by=None`), inside or outside a transaction; takes no
     lock of purchase or license. At most one of a kind is open: the system then writes into that one. With a `dedupe_key`
-    the system's call is idempotent, whatever became of the case. `status` WAITING_STAFF brings it to staff at once.
+    the system's call is idempotent, whatever became of the case. `status` WAITING_STAFF brings it to staff at once, and so
+    does anybody's call when who would have to answer has deleted the account.
 
     Raises: PurchaseNotFound (missing, or none of theirs), PurchaseNotPaid, CaseAlreadyOpen (`case`), IdTaken, InvalidInput (uploads).
     """
@@ -88,7 +93,8 @@ def open_case(
         status = CaseStatus.WAITING_RIDER  # their first word is one that the rider has to answer
     with transaction.atomic():
         hold_people(purchase.pk)
-        case, is_new = _new_or_open(purchase, kind=kind, by=by, flash_id=flash_id, status=status, at=at)
+        waits_for = _there(purchase, status)
+        case, is_new = _new_or_open(purchase, kind=kind, by=by, flash_id=flash_id, status=waits_for, at=at)
         if not is_new and by is not None:
             raise CaseAlreadyOpen(case=str(case.pk))
         message = _write(case, author=author, by=by, text=text, id=message_id, upload_ids=upload_ids, at=at)
@@ -104,8 +110,16 @@ def open_case(
                 purchase_id=purchase.pk,
                 kind=case.kind,
             )
-        _tell_of_message(case, message, is_new=is_new, at=at)
+        _tell_of_message(case, message, is_new=is_new, title=title, severity=severity, knows=knows, at=at)
     return case
+
+
+def _there(purchase: Purchase, status: str) -> str:
+    """`status`, or staff when it waits for somebody who deleted the account: nobody would answer. The people are held."""
+    if status == CaseStatus.WAITING_STAFF:
+        return status
+    awaited = purchase.buyer_id if status == CaseStatus.WAITING_RIDER else purchase.tuner.user_id
+    return CaseStatus.WAITING_STAFF if User.objects.filter(pk=awaited).exclude(deleted_at=None).exists() else status
 
 
 def _is_concerned(purchase: Purchase, user: User) -> bool:
@@ -176,7 +190,9 @@ def add_message(
         after = policies.status_after(case.status, kind=case.kind, author=role, is_escalated=case.escalated_at is not None)
         if role == CaseAuthor.STAFF:
             after = CaseStatus(wait_for or after)
-            case.escalated_at = case.escalated_at if after == CaseStatus.WAITING_STAFF else None
+        after = CaseStatus(_there(case.purchase, after))
+        if role == CaseAuthor.STAFF and after != CaseStatus.WAITING_STAFF:
+            case.escalated_at = None
         _wait(case, after, at=at)
         audit.record(
             act="case.answered",
@@ -361,18 +377,32 @@ def open_case_file(*, attachment_id: UUID, actor: User, at: datetime) -> str:
 # Telling
 
 
-def _tell_of_message(case: Case, message: CaseMessage, *, is_new: bool, at: datetime) -> None:
-    """Both sides but the author; staff when it is theirs to answer. What was written stays in the case."""
+def _tell_of_message(
+    case: Case,
+    message: CaseMessage,
+    *,
+    is_new: bool,
+    at: datetime,
+    title: str = "",
+    severity: str = NoticeSeverity.INFO,
+    knows: UUID | None = None,
+) -> None:
+    """Both sides but the author; staff when it is theirs to answer. What people wrote stays in the case; what the system wrote is told
+    whole, so that nobody needs a second notice of the same thing."""
     if is_new:
-        title, body = f"A case about {case.purchase.number}", f"“{case.purchase.tune_title}”: {CaseKind(case.kind).label.lower()}."
+        usual, body = f"A case about {case.purchase.number}", f"{CaseKind(case.kind).label.lower()}."
     else:
-        title, body = f"Answer in the case about {case.purchase.number}", f"“{case.purchase.tune_title}”: somebody wrote in it."
+        usual, body = f"Answer in the case about {case.purchase.number}", "somebody wrote in it."
+    if message.author == CaseAuthor.SYSTEM:
+        body = message.text
+    body = f"“{case.purchase.tune_title}”: {body}"[:4000]
     told = [case.purchase.buyer_id, case.purchase.tuner.user_id]
     if case.status == CaseStatus.WAITING_STAFF:
         told += _staff()
     for user_id in dict.fromkeys(told):
-        if user_id != message.author_user_id:
-            _tell(user_id, case, title=title, body=body, dedupe_key=f"case-message:{message.pk}:{user_id}", at=at)
+        if user_id not in (message.author_user_id, knows):
+            key = f"case-message:{message.pk}:{user_id}"
+            _tell(user_id, case, title=title or usual, body=body, dedupe_key=key, at=at, severity=severity)
 
 
 def _tell(user_id: UUID, case: Case, *, title: str, body: str, dedupe_key: str, at: datetime, severity: str = NoticeSeverity.INFO) -> None:

@@ -178,6 +178,51 @@ class TestTalking:
         assert [(answer.status_code, answer.json()["errors"][0]["code"]) for answer in answers] == [(400, "card_number")] * 5
 
 
+class TestSomebodyLeft:
+    """A case that waits for a person who deleted the account would wait for nobody: it is staff's from the start."""
+
+    def leave(self, user):
+        User.objects.filter(pk=user.pk).update(is_active=False, role="RIDER", deleted_at=clock.now())
+
+    def test_a_case_about_a_sale_of_a_tuner_who_left_is_staffs_at_once(self, sides):
+        rider, _, _, purchase = sides
+        self.leave(purchase.tuner.user)
+
+        answer = open_one(rider, purchase)
+
+        case = Case.objects.get()
+        assert (answer.status_code, answer.json()["status"]) == (201, "WAITING_STAFF")
+        assert case.due_at - case.created_at == timedelta(hours=48)
+        assert set(Notice.objects.filter(type="CASE").values_list("user_id", flat=True)) == set(staff_ids())
+
+    def test_so_is_one_that_the_system_opens(self, sides):
+        _, _, _, purchase = sides
+        self.leave(purchase.tuner.user)
+
+        case = cases.open_case(purchase_id=purchase.pk, kind=CaseKind.FLASH_FAILURE, text="A write failed.", at=clock.now())
+
+        assert case.status == CaseStatus.WAITING_STAFF
+
+    def test_an_answer_of_the_rider_goes_back_to_staff_and_never_to_who_left(self, sides):
+        rider, _, staff, purchase = sides
+        case_id = open_one(rider, purchase).json()["id"]
+        self.leave(purchase.tuner.user)
+
+        waits = []
+        for client in (staff, rider):
+            assert say(client, case_id).status_code == 201
+            waits.append(status_of(case_id))
+        cases.add_message(author=staff.user, case_id=uuid.UUID(case_id), text="Ask them.", wait_for="WAITING_TUNER", at=clock.now())
+
+        assert [*waits, status_of(case_id)] == ["WAITING_RIDER", "WAITING_STAFF", "WAITING_STAFF"]
+
+    def test_a_rider_who_left_is_not_waited_for(self, sides):
+        _, tuner, _, purchase = sides
+        self.leave(purchase.buyer)
+
+        assert open_one(tuner, purchase).json()["status"] == "WAITING_STAFF"
+
+
 class TestFiles:
     def test_a_file_is_seen_by_those_of_the_case(self, sides):
         rider, tuner, _, purchase = sides
