@@ -42,6 +42,6 @@ def expire_tickets() -> None:
 
 @every(days=1, name="check_stored_files", offset_seconds=2 * 3600)
 @task(max_attempts=3)
-def check_stored_files() -> None:
-    """Hash every published file again."""
-    stored_files.check_all(at=clock.now())
+def check_stored_files(after: str | None = None) -> None:
+    """Hash every published file again, some hundred in each task."""
+    stored_files.check_stored(after=UUID(after) if after else None, at=clock.now())

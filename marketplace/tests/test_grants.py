@@ -488,11 +488,11 @@ class TestStorage:
         assert ride.license.state == LicenseState.UNBOUND
 
     def test_the_daily_check_finds_what_nobody_downloads(self, ride):
-        assert stored_files.check_all(at=ride.at) == 0
+        assert stored_files.check_stored(at=ride.at) == 0
         file = ride.version.files.get()
         storage.put_bytes(file.storage_key, b"\x02" * file.size_bytes, "application/octet-stream")
 
-        assert stored_files.check_all(at=ride.at) == 1
+        assert stored_files.check_stored(at=ride.at + timedelta(days=1)) == 1
         assert ride.version.status == VersionStatus.ON_HOLD
 
 
