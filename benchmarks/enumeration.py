@@ -326,12 +326,25 @@ def _shape(value: Any) -> Any:
     return value
 
 
+def wait_for_the_worker(*, at_most_seconds: float = 5.0) -> None:
+    """Until the worker has nothing left to do: whoever looks closest waits too, and mails of the call before would blur the next."""
+    from django_tasks_db.models import DBTaskResult
+
+    from core import clock
+
+    undone = DBTaskResult.objects.filter(status__in=["READY", "RUNNING"], run_after__lte=clock.now())
+    deadline = time.monotonic() + at_most_seconds
+    while undone.exists() and time.monotonic() < deadline:
+        time.sleep(0.002)
+
+
 def measure(cases: list[Case], sender: Sender, *, rounds: int, warm_up: int, seed: int = 7) -> Row:
-    """Call every case once a round, in an order that is shuffled anew each time."""
+    """Call every case once a round, in an order that is shuffled anew each time, each when the worker is done with the one before."""
     order = random.Random(seed)
     sender.connection.close()  # the server ended it while the cases were made
     for number in range(warm_up + rounds):
         for case in order.sample(cases, len(cases)):
+            wait_for_the_worker()
             seconds, answer = sender.send(next(case.calls))
             case.answers.add(answer)
             if number >= warm_up:
@@ -365,7 +378,8 @@ medians are within 10 % of each other.
 {table(rows)}
 
 Each case was called {conditions["rounds"]} times after {conditions["warm_up"]} that do not count, in turn with the others and in an order shuffled
-anew each round, over one connection to the server that `make run` starts, with a worker that sends the mails beside it. "Alike" is status, every header and
+anew each round, over one connection to the server that `make run` starts, with a worker that sends the mails beside it; each call waits until
+the worker has done what the one before left, as an attacker would who wants to see clearly. "Alike" is status, every header and
 the whole body, ids, dates and the count of the limit aside. *Locked* is an address with ten failed log-ins: its log-in is refused, whether or
 not there is an account. Things are asked for by people who have none: {EACH} of somebody else's in turn, by their right ids, and ids
 that nothing has. Quartiles and conditions stand in `enumeration.json`; `make bench-enumeration` measures anew.
