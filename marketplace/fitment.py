@@ -55,6 +55,7 @@ class Verdict:
     """What is known about one vehicle and one file, version or tune."""
 
     mask: int
+    closest: "FitmentLike | None" = field(default=None, compare=False, repr=False)  # the fitment that it is about, where one was judged
 
     @property
     def verdict(self) -> str:
@@ -71,7 +72,7 @@ class Verdict:
         return sorted(code for code in UNKNOWN_REASONS if self.mask & BIT[code])
 
     def as_dict(self) -> dict[str, Any]:
-        """The API's shape."""
+        """The API's shape, in general words. `fitment_words` has those for one pair."""
         return {"verdict": self.verdict, "reasons": [{"code": code, "detail": DETAILS[code]} for code in self.codes]}
 
 
@@ -302,7 +303,7 @@ def _flash_method(vehicle: VehicleFacts, fitment: FitmentLike, needs: Needs) -> 
 
 
 def _flash_method_sql(vehicle: VehicleFacts) -> Sql:
-    methods = "coalesce(v.requirements -> 'flash_methods', '[]')"
+    methods = "coalesce(nullif(v.requirements -> 'flash_methods', 'null'), '[]')"
     if vehicle.flash_methods is None:
         return f"CASE WHEN {methods} ? '{FlashMethod.OBD}' THEN 0 ELSE {BIT['flash_method_unknown']} END", []
     return (
@@ -363,8 +364,8 @@ def mask_of(vehicle: VehicleFacts, fitment: FitmentLike, needs: Needs) -> int:
 
 def judge(vehicle: VehicleFacts, fitments: Iterable[FitmentLike], needs: Needs) -> Verdict:
     """The verdict of the fitment that comes closest; without any fitment everything is unknown."""
-    masks = [mask_of(vehicle, fitment, needs) for fitment in fitments]
-    return Verdict(min(masks)) if masks else Verdict(BIT["make_unknown"] | BIT["model_unknown"])
+    judged = [Verdict(mask_of(vehicle, fitment, needs), closest=fitment) for fitment in fitments]
+    return min(judged, key=lambda verdict: verdict.mask, default=Verdict(BIT["make_unknown"] | BIT["model_unknown"]))
 
 
 def mask_sql(vehicle: VehicleFacts) -> Sql:

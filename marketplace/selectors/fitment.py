@@ -1,15 +1,19 @@
 """What is known of a rider's vehicle, and how a tune's files fit it."""
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.contrib.postgres.expressions import ArraySubquery
 from django.db.models import Exists, F, OuterRef, Prefetch
-from django.db.models.functions import JSONObject
+from django.db.models.functions import Coalesce, JSONObject
 
 from garage import catalog
 from garage.exceptions import VehicleNotFound
 from garage.models import NoReadBackConsent, StockFile, Vehicle, VehicleMod
+from marketplace import fitment_words
 from marketplace.enums import VersionStatus
 from marketplace.fitment import Needs, VehicleFacts, Verdict, judge, part_keys_of
 from marketplace.models import Fitment, TuneFile, TuneVersion
@@ -20,10 +24,15 @@ _FACTS = Vehicle.objects.present().annotate(
     read_calibration_id=F("ecu__calibration_id"),
     read_at=F("ecu__read_at"),
     image_size_bytes=F("ecu__image_size_bytes"),
-    has_stock_file=Exists(StockFile.objects.filter(vehicle=OuterRef("pk"))),
+    # a way back is one for the ECU that is in the vehicle; as long as nobody read that, a stock file may be
+    has_stock_file=Exists(
+        StockFile.objects.filter(
+            vehicle=OuterRef("pk"), hardware_number=Coalesce(OuterRef("ecu__hardware_number"), F("hardware_number"))
+        )
+    ),
     accepts_no_read_back=Exists(
         NoReadBackConsent.objects.filter(
-            vehicle=OuterRef("pk"), given_by=OuterRef("owner"), hardware_number__in=["", OuterRef("ecu__hardware_number")]
+            vehicle=OuterRef("pk"), given_by=OuterRef("owner"), hardware_number=OuterRef("ecu__hardware_number")
         )
     ),
     parts=ArraySubquery(
@@ -32,7 +41,7 @@ _FACTS = Vehicle.objects.present().annotate(
 ).values(
     *("make", "make_id", "catalog_model_id", "year", "market", "hardware_number", "read_calibration_id", "read_at", "image_size_bytes"),
     *("stock_calibration_id", "installed_calibration_id", "installed_at", "fuel_octane", "fuel_scale"),
-    *("has_stock_file", "accepts_no_read_back", "parts"),
+    *("has_stock_file", "accepts_no_read_back", "parts", "pk"),
 )
 
 
@@ -44,29 +53,80 @@ def get_vehicle_facts(*, owner, vehicle_id: UUID) -> VehicleFacts:
     row = _FACTS.filter(owner_id=owner.pk, pk=vehicle_id).first()
     if row is None:
         raise VehicleNotFound
-    make_id = row["make_id"]
-    if make_id is None:
-        make = catalog.find_make(row["make"])
-        make_id = make and make.pk
-    calibration_id = row["read_calibration_id"]
-    if row["installed_calibration_id"] and (row["read_at"] is None or row["installed_at"] > row["read_at"]):
-        calibration_id = row["installed_calibration_id"]
-    keys: set[str] = set()
-    for part in row["parts"]:
-        keys |= part_keys_of(**part)
-    return VehicleFacts(
-        make_id=make_id,
+    return _facts_of_row(row)
+
+
+def list_vehicle_facts(vehicle_ids: Iterable[UUID]) -> dict[UUID, VehicleFacts]:
+    """The facts of many vehicles that are present, whoever's. One query; one more for each whose model is not in the catalogue."""
+    return {row["pk"]: _facts_of_row(row) for row in _FACTS.filter(pk__in=list(vehicle_ids))}
+
+
+def _facts_of_row(row: Mapping[str, Any]) -> VehicleFacts:
+    return facts_of(
+        make=row["make"],
+        make_id=row["make_id"],
         model_id=row["catalog_model_id"],
         year=row["year"],
         market=row["market"],
-        hardware_number=ecu_code(row["hardware_number"]),
-        calibration_id=ecu_code(calibration_id),
-        stock_calibration_id=ecu_code(row["stock_calibration_id"]),
+        hardware_number=row["hardware_number"],
+        read_calibration_id=row["read_calibration_id"],
+        read_at=row["read_at"],
         image_size_bytes=row["image_size_bytes"],
+        stock_calibration_id=row["stock_calibration_id"],
+        installed_calibration_id=row["installed_calibration_id"],
+        installed_at=row["installed_at"],
         fuel_octane=row["fuel_octane"],
         fuel_scale=row["fuel_scale"],
-        part_keys=frozenset(keys),
+        parts=row["parts"],
         has_way_back=row["has_stock_file"] or row["accepts_no_read_back"],
+    )
+
+
+def facts_of(
+    *,
+    make: str,
+    make_id: UUID | None,
+    model_id: UUID | None,
+    year: int,
+    market: str,
+    hardware_number: str | None,
+    read_calibration_id: str | None,
+    read_at: datetime | None,
+    image_size_bytes: int | None,
+    stock_calibration_id: str | None,
+    installed_calibration_id: str | None,
+    installed_at: datetime | None,
+    fuel_octane: int | None,
+    fuel_scale: str | None,
+    parts: Iterable[Mapping[str, str]],
+    has_way_back: bool,
+) -> VehicleFacts:
+    """The columns of a vehicle as the rule wants them: the same for a list, a purchase and a grant, wherever they were read.
+
+    No query; one when its make is not known by its model.
+    """
+    if make_id is None:
+        found = catalog.find_make(make)
+        make_id = found and found.pk
+    calibration_id = read_calibration_id
+    if installed_calibration_id and installed_at is not None and (read_at is None or installed_at > read_at):
+        calibration_id = installed_calibration_id
+    keys: set[str] = set()
+    for part in parts:
+        keys |= part_keys_of(**part)
+    return VehicleFacts(
+        make_id=make_id,
+        model_id=model_id,
+        year=year,
+        market=market,
+        hardware_number=ecu_code(hardware_number),
+        calibration_id=ecu_code(calibration_id),
+        stock_calibration_id=ecu_code(stock_calibration_id),
+        image_size_bytes=image_size_bytes,
+        fuel_octane=fuel_octane,
+        fuel_scale=fuel_scale,
+        part_keys=frozenset(keys),
+        has_way_back=has_way_back,
     )
 
 
@@ -82,13 +142,25 @@ class JudgedFile:
     version: TuneVersion
     file: TuneFile
     verdict: Verdict
+    vehicle: VehicleFacts
+
+    @property
+    def reasons(self) -> list[dict[str, str]]:
+        """Why, with the facts of this file and this vehicle."""
+        return fitment_words.reasons(
+            self.verdict, vehicle=self.vehicle, fitment=self.verdict.closest, requirements=self.version.requirements
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """The API's shape."""
+        return {"verdict": self.verdict.verdict, "reasons": self.reasons}
 
 
 def judge_version(version: TuneVersion, vehicle: VehicleFacts, *, calibration_ids_after: list[str]) -> list[JudgedFile]:
     """Every file of a version, the one that comes closest first. `calibration_ids_after` is its tune's. Reads nothing when
     files and fitments are prefetched."""
     needs = Needs.of(version, calibration_ids_after=calibration_ids_after)
-    judged = [JudgedFile(version, file, judge(vehicle, file.fitments.all(), needs)) for file in version.files.all()]
+    judged = [JudgedFile(version, file, judge(vehicle, file.fitments.all(), needs), vehicle) for file in version.files.all()]
     return sorted(judged, key=lambda row: (row.verdict.mask, row.file.position))
 
 
@@ -112,7 +184,17 @@ def judge_tune(*, tune_id: UUID, calibration_ids_after: list[str], vehicle: Vehi
     return best
 
 
+def judge_file(file_id: UUID, vehicle: VehicleFacts) -> JudgedFile:
+    """One file by itself, for the words of a refusal. Two queries."""
+    file = TuneFile.objects.select_related("version__tune").prefetch_related(_fitments()).get(pk=file_id)
+    needs = Needs.of(file.version, calibration_ids_after=file.version.tune.calibration_ids_after)
+    return JudgedFile(file.version, file, judge(vehicle, file.fitments.all(), needs), vehicle)
+
+
 def with_files() -> Prefetch:
     """A version's files with their fitments, in their order: two queries however many."""
-    fitments = Prefetch("fitments", queryset=Fitment.objects.order_by("position"))
-    return Prefetch("files", queryset=TuneFile.objects.order_by("position").prefetch_related(fitments))
+    return Prefetch("files", queryset=TuneFile.objects.order_by("position").prefetch_related(_fitments()))
+
+
+def _fitments() -> Prefetch:
+    return Prefetch("fitments", queryset=Fitment.objects.order_by("position"))

@@ -11,13 +11,13 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from core import crypto
-from garage import catalog
 from garage.models import EcuReadout, Vehicle
 from marketplace.enums import DownloadKind, DownloadOutcome, ReadBack
 from marketplace.exceptions import DownloadNotFound, PurchaseNotFound
-from marketplace.fitment import FIRST_MISMATCH, Needs, VehicleFacts, Verdict, judge, mask_sql, part_keys_of
+from marketplace.fitment import FIRST_MISMATCH, Needs, VehicleFacts, Verdict, judge, mask_sql
 from marketplace.models import Download, Purchase, TuneFile, VersionStop
 from marketplace.policies.trust import UNREPORTED_WINDOW
+from marketplace.selectors.fitment import facts_of
 
 # PUBLISHED before WITHDRAWN, and a stopped one only when nothing else fits: it then tells the rider why.
 _FILE = """
@@ -250,28 +250,23 @@ def _vehicle_of(row: dict[str, Any] | None, *, owner_id: UUID) -> tuple[Vehicle 
         frame_number_hash=_bytes(row["frame_number_hash"]),
         ecu=ecu,
     )
-    make_id = _uuid(row["make_id"])
-    if make_id is None and (found := catalog.find_make(row["make"])) is not None:
-        make_id = found.pk
-    calibration_id = read.get("calibration_id")
-    if row["installed_calibration_id"] and (not read or _later(row["installed_at"], read["read_at"])):
-        calibration_id = row["installed_calibration_id"]
-    keys: set[str] = set()
-    for part in row["parts"] or ():
-        keys |= part_keys_of(**part)
-    facts = VehicleFacts(
-        make_id=make_id,
+    facts = facts_of(
+        make=row["make"],
+        make_id=_uuid(row["make_id"]),
         model_id=_uuid(row["model_id"]),
         year=row["year"],
         market=row["market"],
         hardware_number=read.get("hardware_number"),
-        calibration_id=calibration_id,
-        stock_calibration_id=row["stock_calibration_id"],
+        read_calibration_id=read.get("calibration_id"),
+        read_at=_moment(read.get("read_at")),
         image_size_bytes=read.get("image_size_bytes"),
+        stock_calibration_id=row["stock_calibration_id"],
+        installed_calibration_id=row["installed_calibration_id"],
+        installed_at=_moment(row["installed_at"]),
         fuel_octane=row["fuel_octane"],
         fuel_scale=row["fuel_scale"],
-        part_keys=frozenset(keys),
-        has_way_back=row["any_stock_file"] or row["accepts_no_read_back"],
+        parts=row["parts"] or (),
+        has_way_back=row["stock_file" if read else "any_stock_file"] or row["accepts_no_read_back"],
     )
     return vehicle, facts
 
@@ -282,10 +277,6 @@ def _uuid(text: str | None) -> UUID | None:
 
 def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
-
-
-def _later(text: str, than: str) -> bool:
-    return datetime.fromisoformat(text) > datetime.fromisoformat(than)
 
 
 def _bytes(text: str | None) -> bytes | None:

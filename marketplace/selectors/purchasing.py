@@ -20,10 +20,9 @@ from garage.selectors import get_vehicle
 from marketplace import documents
 from marketplace.enums import PurchaseStatus, TuneStatus, VersionStatus
 from marketplace.exceptions import PurchaseNotFound, PurchaseNotPaid
-from marketplace.fitment import Verdict
 from marketplace.models import Purchase, Tune, TuneVersion
 from marketplace.policies.purchasing import refundable_until
-from marketplace.selectors.fitment import get_vehicle_facts, judge_version, with_files
+from marketplace.selectors.fitment import JudgedFile, get_vehicle_facts, judge_version, with_files
 
 SALES_BY = ("day", "tune", "country")
 
@@ -68,17 +67,15 @@ def get_tune_for_buyer(buyer, tune_id: UUID) -> Tune:
     return tune
 
 
-def judge_for_buyer(*, tune: Tune, vehicle: Vehicle) -> list[tuple[TuneVersion, Verdict]]:
-    """Each version on sale, newest first, with the verdict of its file that comes closest. Four queries."""
+def judge_for_buyer(*, tune: Tune, vehicle: Vehicle) -> list[JudgedFile]:
+    """Of each version on sale, newest first, the file that comes closest. Four queries."""
     facts = get_vehicle_facts(owner=vehicle.owner, vehicle_id=vehicle.pk)
     versions = (
         TuneVersion.objects.filter(tune=tune, status=VersionStatus.PUBLISHED).order_by("-version_order").prefetch_related(with_files())
     )
     judged = []
     for version in versions:
-        files = judge_version(version, facts, calibration_ids_after=tune.calibration_ids_after)
-        if files:
-            judged.append((version, files[0].verdict))
+        judged += judge_version(version, facts, calibration_ids_after=tune.calibration_ids_after)[:1]
     return judged
 
 

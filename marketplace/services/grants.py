@@ -38,6 +38,7 @@ from marketplace.fitment import MISMATCH, Verdict
 from marketplace.models import Download, TuneFile
 from marketplace.policies import trust as policies
 from marketplace.selectors import grants as reads
+from marketplace.selectors.fitment import judge_file
 from marketplace.selectors.purchasing import identity_hashes_of
 from marketplace.services import status, stored_files
 from marketplace.services.tickets import TicketFacts, sign_again, sign_ticket
@@ -262,7 +263,7 @@ def _decide(request: Request, seen: reads.GrantFacts, *, chosen: list[reads.Choi
         raise VersionNotFound
     chosen.append(choice)
     if choice.verdict.verdict == MISMATCH:
-        raise FitmentMismatch(reasons=choice.verdict.as_dict()["reasons"])
+        raise FitmentMismatch(reasons=judge_file(choice.file.pk, seen.facts).reasons)
     if choice.version_status not in policies.USABLE_VERSIONS:
         raise _stopped(choice)
     if choice.release is None:

@@ -28,8 +28,8 @@ from marketplace.exceptions import (
     PurchaseNotPending,
     RegionBlocked,
 )
-from marketplace.fitment import MISMATCH, Verdict
-from marketplace.models import License, PaymentAttempt, Purchase, Tune, TuneVersion
+from marketplace.fitment import MISMATCH
+from marketplace.models import License, PaymentAttempt, Purchase, Tune
 from marketplace.policies.purchasing import (
     NUMBER_ALPHABET,
     PENDING_FOR,
@@ -38,6 +38,7 @@ from marketplace.policies.purchasing import (
     is_region_blocked,
     is_resumable,
 )
+from marketplace.selectors.fitment import JudgedFile
 from marketplace.selectors.purchasing import (
     get_own_purchase,
     get_tune_for_buyer,
@@ -130,10 +131,11 @@ def _reserve(*, buyer, wish: Wish, at: datetime) -> tuple[Purchase, bool]:
     _ensure_not_owned(buyer=buyer, tune=tune, vehicle=vehicle, identity_hashes=identity_hashes)
     _ensure_price(wish, amount_minor=tune.price_minor, currency=tune.currency)
     country = buyer.profile.country
-    version, verdict = _choose_version(tune=tune, vehicle=vehicle, country=country)
+    chosen = _choose_version(tune=tune, vehicle=vehicle, country=country)
+    version, verdict = chosen.version, chosen.verdict
     required = verdict.unknown_codes
     if sorted(set(wish.acknowledged_reasons)) != required:
-        raise AcknowledgementRequired(required_reasons=required, fitment=verdict.as_dict())
+        raise AcknowledgementRequired(required_reasons=required, fitment=chosen.as_dict())
     ensure_nothing_is_missing()
     attestation = agreed_text("attestation")
     if not wish.attestation_accepted or wish.attestation_version != attestation.version:
@@ -193,23 +195,18 @@ def _ensure_price(wish: Wish, *, amount_minor: int, currency: str) -> None:
         raise PriceChanged(price_minor=amount_minor, currency=currency)
 
 
-def _choose_version(*, tune: Tune, vehicle: Vehicle, country: str) -> tuple[TuneVersion, Verdict]:
+def _choose_version(*, tune: Tune, vehicle: Vehicle, country: str) -> JudgedFile:
     """The version on sale that comes closest to the vehicle (the newest of equals) and may be offered in its region."""
     judged = judge_for_buyer(tune=tune, vehicle=vehicle)
     if not judged:
         raise NotForSale
-    fitting = [(version, verdict) for version, verdict in judged if verdict.verdict != MISMATCH]
+    fitting = [row for row in judged if row.verdict.verdict != MISMATCH]
     if not fitting:
-        closest = min((verdict for _, verdict in judged), key=lambda verdict: verdict.mask)
-        raise FitmentMismatch(reasons=closest.as_dict()["reasons"])
-    offered = [
-        (version, verdict)
-        for version, verdict in fitting
-        if not is_region_blocked(version.blocked_regions, country=country, market=vehicle.market)
-    ]
+        raise FitmentMismatch(reasons=min(judged, key=lambda row: row.verdict.mask).reasons)
+    offered = [row for row in fitting if not is_region_blocked(row.version.blocked_regions, country=country, market=vehicle.market)]
     if not offered:
         raise RegionBlocked
-    return min(offered, key=lambda pair: pair[1].mask)
+    return min(offered, key=lambda row: row.verdict.mask)
 
 
 def _create_numbered(**fields) -> Purchase:

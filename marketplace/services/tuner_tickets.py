@@ -117,7 +117,7 @@ def _prepare(
         raise VersionFilesRequired
     chosen = judged[0]
     if chosen.verdict.verdict == MISMATCH:
-        raise FitmentMismatch(reasons=chosen.verdict.as_dict()["reasons"])
+        raise FitmentMismatch(reasons=chosen.reasons)
     stored_files.ensure_intact(chosen.file, at=at)
     documents, replaces = _releases_for(version, at=at)
     release = next(document.envelope for document in documents if document.file_id == chosen.file.pk)

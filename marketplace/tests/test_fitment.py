@@ -1,8 +1,7 @@
 """The fitment rule, case by case, from the facts of the trade."""
 
 from dataclasses import replace
-from types import SimpleNamespace
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 
@@ -12,154 +11,23 @@ from garage.tests.factories import (
     VehicleFactory,
     VehicleModFactory,
 )
-from marketplace.fitment import DETAILS, REASONS, Needs, VehicleFacts, Verdict, judge, part_key
+from marketplace.fitment import DETAILS, REASONS, Verdict, judge, part_key
+from marketplace.fitment_words import reasons
 from marketplace.selectors.fitment import get_vehicle_facts, judge_tune
 from marketplace.tests.factories import FitmentFactory, TuneFactory, TuneFileFactory, TuneVersionFactory
-
-YAMAHA, HONDA, MT09, MT07 = (UUID(int=number) for number in range(1, 5))
-STOCK, DEALER, FOREIGN = "CAL-1", "CAL-1-UPDATE", "SOMEBODY-ELSE"
-TUNED_1, TUNED_2 = "TUNED-1", "TUNED-2"
-
-BIKE = VehicleFacts(
-    make_id=YAMAHA,
-    model_id=MT09,
-    year=2021,
-    market="EU",
-    hardware_number="HW-1",
-    calibration_id=STOCK,
-    stock_calibration_id=STOCK,
-    image_size_bytes=1_048_576,
-    fuel_octane=95,
-    fuel_scale="RON",
-)
-FILE = SimpleNamespace(
-    make_id=YAMAHA,
-    model_id=MT09,
-    year_from=2021,
-    year_to=2023,
-    markets=["EU", "UK"],
-    hardware_numbers=["HW-1", "HW-2"],
-    calibration_ids=[STOCK],
-    image_size_bytes=1_048_576,
-)
-TUNE = Needs(flash_methods=("OBD",), read_back="YES", calibration_ids_after=(TUNED_1, TUNED_2))
+from marketplace.tests.fitment_cases import BIKE, CASES, TUNE
 
 
-def file(**changes):
-    return SimpleNamespace(**{**vars(FILE), **changes})
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_case_of_the_trade(case):
+    verdict = judge(case.facts, case.fitments, case.requirements)
+
+    assert (verdict.codes, verdict.verdict) == (case.reasons, case.verdict)
 
 
-CASES = [
-    # what is said, vehicle, file, needs, verdict and reasons
-    ("the very vehicle", {}, {}, {}, []),
-    ("the first year", {"year": 2021}, {}, {}, []),
-    ("the last year", {"year": 2023}, {}, {}, []),
-    ("the year before", {"year": 2020}, {}, {}, ["year_mismatch"]),
-    ("the year after", {"year": 2024}, {}, {}, ["year_mismatch"]),
-    ("an unknown year", {"year": None}, {}, {}, ["year_unknown"]),
-    ("the second market", {"market": "UK"}, {}, {}, []),
-    ("a US bike and an EU file", {"market": "US"}, {}, {}, ["market_mismatch"]),
-    ("a Canadian bike and a US file", {"market": "CA"}, {"markets": ["US"]}, {}, ["market_mismatch"]),
-    ("another market, which names none", {"market": "OTHER"}, {}, {}, ["market_unknown"]),
-    ("another market, even when the file says so", {"market": "OTHER"}, {"markets": ["OTHER"]}, {}, ["market_unknown"]),
-    ("a file that names no market", {}, {"markets": []}, {}, ["market_unknown"]),
-    ("another model of the make", {"model_id": MT07}, {}, {}, ["model_mismatch"]),
-    ("another make, which says it all", {"make_id": HONDA, "model_id": uuid4()}, {}, {}, ["make_mismatch"]),
-    ("a model that is not in the catalogue", {"model_id": None}, {}, {}, ["model_unknown"]),
-    ("an unlisted model of another make", {"make_id": HONDA, "model_id": None}, {}, {}, ["make_mismatch"]),
-    ("a make that is not in the catalogue", {"make_id": None, "model_id": None}, {}, {}, ["make_unknown", "model_unknown"]),
-    ("the second hardware number", {"hardware_number": "HW-2"}, {}, {}, []),
-    ("another hardware number", {"hardware_number": "HW-3"}, {}, {}, ["hardware_number_mismatch"]),
-    ("a 256 KB image for a 384 KB ECU", {"image_size_bytes": 393_216}, {"image_size_bytes": 262_144}, {}, ["image_size_mismatch"]),
-    ("an ECU whose size was not read", {"image_size_bytes": None}, {}, {}, ["image_size_unknown"]),
-    (
-        "an ECU that was never read",
-        {"hardware_number": None, "calibration_id": None, "stock_calibration_id": None, "image_size_bytes": None},
-        {},
-        {},
-        ["hardware_number_unknown", "image_size_unknown", "calibration_id_unknown"],
-    ),
-    ("another calibration", {"calibration_id": "CAL-9", "stock_calibration_id": "CAL-9"}, {}, {}, ["calibration_id_mismatch"]),
-    ("a file that names no calibration", {}, {"calibration_ids": []}, {}, ["calibration_id_unknown"]),
-    ("after an earlier version of this tune", {"calibration_id": TUNED_1}, {}, {}, []),
-    ("after the same version", {"calibration_id": TUNED_2}, {}, {}, []),
-    (
-        "after this tune, on a bike of another stock calibration",
-        {"calibration_id": TUNED_1, "stock_calibration_id": "CAL-9"},
-        {},
-        {},
-        ["calibration_id_mismatch"],
-    ),
-    (
-        "after this tune, on a bike whose stock calibration nobody read",
-        {"calibration_id": TUNED_1, "stock_calibration_id": None},
-        {},
-        {},
-        ["calibration_id_unknown"],
-    ),
-    (
-        "bought with this tune in it, so that it looked like stock",
-        {"calibration_id": TUNED_1, "stock_calibration_id": TUNED_1},
-        {},
-        {},
-        ["calibration_id_unknown"],
-    ),
-    ("after a dealer's update", {"calibration_id": DEALER}, {}, {}, ["reflash_stock_first"]),
-    ("after somebody else's tune", {"calibration_id": FOREIGN}, {}, {}, ["reflash_stock_first"]),
-    ("a dealer's update that the file serves too", {"calibration_id": DEALER}, {"calibration_ids": [STOCK, DEALER]}, {}, []),
-    ("a dealer's update, stock unknown", {"calibration_id": DEALER, "stock_calibration_id": None}, {}, {}, ["calibration_id_mismatch"]),
-    ("a tune that leaves the calibration id as it was", {}, {}, {"calibration_ids_after": (STOCK,)}, []),
-    ("the fuel it needs", {}, {}, {"fuel_octane": 95, "fuel_scale": "RON"}, []),
-    ("better fuel than it needs", {"fuel_octane": 98}, {}, {"fuel_octane": 95, "fuel_scale": "RON"}, []),
-    ("worse fuel than it needs", {"fuel_octane": 91}, {}, {"fuel_octane": 95, "fuel_scale": "RON"}, ["fuel_mismatch"]),
-    ("91 AKI is not 91 RON", {"fuel_octane": 91, "fuel_scale": "AKI"}, {}, {"fuel_octane": 91, "fuel_scale": "RON"}, ["fuel_unknown"]),
-    ("fuel not stated", {"fuel_octane": None, "fuel_scale": None}, {}, {"fuel_octane": 95, "fuel_scale": "RON"}, ["fuel_unknown"]),
-    ("no fuel needed, none stated", {"fuel_octane": None, "fuel_scale": None}, {}, {}, []),
-    ("bench only", {}, {}, {"flash_methods": ("BENCH",)}, ["flash_method_unknown"]),
-    ("bench or port", {}, {}, {"flash_methods": ("BENCH", "OBD")}, []),
-    ("bench only, and a bench at hand", {"flash_methods": frozenset({"BENCH"})}, {}, {"flash_methods": ("BENCH",)}, []),
-    ("boot mode only, just a bench", {"flash_methods": frozenset({"BENCH"})}, {}, {"flash_methods": ("BOOT",)}, ["flash_method_mismatch"]),
-    ("a method that nobody stated", {}, {}, {"flash_methods": ()}, ["flash_method_unknown"]),
-    ("an ECU that can't be read back", {}, {}, {"read_back": "NO"}, ["read_back_unknown"]),
-    ("an ECU of which that is not known", {}, {}, {"read_back": "UNKNOWN"}, ["read_back_unknown"]),
-    ("can't be read back, but a stock file is saved", {"has_way_back": True}, {}, {"read_back": "NO"}, []),
-    ("a part it needs, fitted", {"part_keys": frozenset({"exhaust"})}, {}, {"required_part_keys": ("exhaust",)}, []),
-    ("a part it needs, not listed", {}, {}, {"required_part_keys": ("exhaust",)}, ["parts_unknown"]),
-    ("a part it must not meet", {"part_keys": frozenset({"airfilter"})}, {}, {"forbidden_part_keys": ("airfilter",)}, ["parts_mismatch"]),
-    ("a forbidden part, not listed", {}, {}, {"forbidden_part_keys": ("airfilter",)}, []),
-    (
-        "the wrong bike altogether",
-        {"model_id": MT07, "market": "US", "hardware_number": "HW-9"},
-        {},
-        {},
-        ["model_mismatch", "hardware_number_mismatch", "market_mismatch"],
-    ),
-    ("a mismatch beside an unknown", {"market": "US", "year": None}, {}, {}, ["market_mismatch", "year_unknown"]),
-]
-
-
-@pytest.mark.parametrize(("vehicle", "fitment", "needs", "reasons"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_a_case_of_the_trade(vehicle, fitment, needs, reasons):
-    verdict = judge(replace(BIKE, **vehicle), [file(**fitment)], replace(TUNE, **needs))
-
-    assert verdict.codes == reasons
-    expected = "match" if not reasons else "mismatch" if any(code.endswith("_mismatch") for code in reasons) else "unknown"
-    assert verdict.verdict == expected
-
-
-def test_the_closest_of_several_fitments_counts():
-    us, eu = file(markets=["US"], hardware_numbers=["HW-US"]), file(markets=["EU"])
-
-    assert judge(BIKE, [us, eu], TUNE).verdict == "match"
-    assert judge(replace(BIKE, calibration_id="CAL-9", stock_calibration_id="CAL-9"), [us, eu], TUNE).codes == ["calibration_id_mismatch"]
-    assert judge(BIKE, [us, file(calibration_ids=[])], TUNE).codes == ["calibration_id_unknown"]
-
-
-def test_conditions_never_add_up_across_fitments():
-    us = file(markets=["US"])
-    other_ecu = file(hardware_numbers=["HW-9"])
-
-    assert judge(BIKE, [us, other_ecu], TUNE).verdict == "mismatch"
+def test_the_cases_are_many_and_reach_every_reason():
+    assert len(CASES) == len({case.name for case in CASES}) >= 80
+    assert {code for case in CASES for code in case.reasons} == set(REASONS) - {"read_back_mismatch"}
 
 
 def test_without_any_fitment_nothing_is_certain():
@@ -177,6 +45,93 @@ def test_every_reason_has_a_sentence_and_its_place():
 def test_parts_are_compared_however_they_are_written():
     assert part_key("Air filter") == part_key("AIR_FILTER") == part_key("air-filter") == "airfilter"
     assert part_key("Глушитель") == "глушитель"
+
+
+WORDS = [  # a case, a reason of it, and what a rider is told
+    ("an EU bike and a US file", "market_mismatch", "This file is for vehicles of the US market; yours is of the EU market."),
+    ("the year before", "year_mismatch", "This file is for vehicles of 2021–2023; yours is of 2020."),
+    ("another model of the make", "model_mismatch", "This file is for the Yamaha MT-09, and your vehicle is another one."),
+    (
+        "another hardware number",
+        "hardware_number_mismatch",
+        "This file is for an ECU with the hardware number HW-1 or HW-2; yours is HW-3.",
+    ),
+    (
+        "an ECU that was never read",
+        "hardware_number_unknown",
+        "This file is for an ECU with the hardware number HW-1 or HW-2. Read your ECU first.",
+    ),
+    ("an ECU that was never read", "calibration_id_unknown", "This file is for the CAL-1 calibration. Read your ECU first."),
+    (
+        "a 256 KiB image for a 384 KiB ECU, a documented brick",
+        "image_size_mismatch",
+        "This file has 256 KiB and your ECU's image 384 KiB: writing it would destroy the ECU.",
+    ),
+    (
+        "a US bike with the EU file: three facts say no",
+        "calibration_id_mismatch",
+        "This file is for the EU or UK calibration (CAL-1); your ECU carries CAL-1-US.",
+    ),
+    (
+        "after this tune, on a bike of another stock calibration",
+        "calibration_id_mismatch",
+        "This file is for the CAL-1 calibration; your ECU was made with CAL-9 and carries TUNED-1.",
+    ),
+    (
+        "after a dealer's update",
+        "reflash_stock_first",
+        "Your ECU was made with CAL-1, which this file is for, but carries CAL-1-UPDATE now: a dealer's update or another tune. "
+        "Flash your stock file first.",
+    ),
+    ("worse fuel than it needs", "fuel_mismatch", "This tune needs 95 RON; you use 91 RON."),
+    (
+        "91 AKI is about 95 RON, but nobody may guess",
+        "fuel_unknown",
+        "This tune needs 95 RON; you use 91 AKI, and nobody may convert one scale into the other. Say your octane as RON.",
+    ),
+    ("bench only", "flash_method_unknown", "This ECU can only be flashed on the bench: it takes equipment for that."),
+    (
+        "another market, even when the file says so",
+        "market_unknown",
+        "This file does not say for which market it is. Ask its tuner.",
+    ),
+]
+
+
+def words_of(case) -> dict[str, str]:
+    needs = case.requirements
+    verdict = judge(case.facts, case.fitments, needs)
+    requirements = {
+        "fuel": {"octane": needs.fuel_octane, "scale": needs.fuel_scale} if needs.fuel_octane else None,
+        "required_parts": list(needs.required_part_keys),
+        "forbidden_parts": list(needs.forbidden_part_keys),
+        "flash_methods": list(needs.flash_methods),
+        "read_back": needs.read_back,
+    }
+    said = reasons(verdict, vehicle=case.facts, fitment=verdict.closest, requirements=requirements)
+    assert [reason["code"] for reason in said] == verdict.codes
+    return {reason["code"]: reason["detail"] for reason in said}
+
+
+@pytest.mark.parametrize(("name", "code", "sentence"), WORDS, ids=[f"{code} of {name}" for name, code, _ in WORDS])
+def test_a_rider_is_told_what_differs(name, code, sentence):
+    (case,) = [case for case in CASES if case.name == name]
+
+    assert words_of(case)[code] == sentence
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_sentence_is_whole(case):
+    for sentence in words_of(case).values():
+        assert sentence[0].isupper()
+        assert sentence.endswith(".")
+        assert not [hole for hole in ("None", "[", "  ", " .", " ;", " ,") if hole in sentence]
+
+
+def test_a_long_list_is_cut():
+    case = replace(CASES[0], vehicle={"hardware_number": "X"}, files=[{"hardware_numbers": [f"HW-{n}" for n in range(9)]}])
+
+    assert words_of(case)["hardware_number_mismatch"].endswith("HW-0, HW-1, HW-2 and 6 more; yours is X.")
 
 
 @pytest.mark.django_db

@@ -1,6 +1,7 @@
 """Tunes as everybody sees them, and a tuner's own listings."""
 
 from typing import Any
+from uuid import UUID
 
 from rest_framework import exceptions as drf
 from rest_framework.response import Response
@@ -11,8 +12,9 @@ from core.pagination import decode_cursor, encode_cursor
 from core.problems import flatten_errors
 from core.serializers import ensure_type
 from core.views import ApiView
+from marketplace import view_tally
 from marketplace.fitment import Verdict
-from marketplace.selectors import browse, tunes
+from marketplace.selectors import browse, suggestions, tunes
 from marketplace.selectors.fitment import get_vehicle_facts, judge_tune
 from marketplace.serializers.tunes import EMPTY_REQUIREMENTS, TuneListQuery, render_own, render_row
 from marketplace.services import favorites, listings
@@ -31,6 +33,13 @@ class SqlPageView(ApiView):
         """The page's envelope."""
         cursor = None if after is None else encode_cursor(after, bound_to=f"{ordering}|{self.bound_to()}")
         return Response({"next": self.next_url(cursor), "results": results})
+
+
+    def page_of(self, rows: list[tuple], size: int, ordering: str) -> Response:
+        """A page of rows of COLUMNS with their key of the order behind, read to one more than are shown."""
+        page = rows[:size]
+        after = [page[-1][browse.COLUMN_COUNT], page[-1][0]] if len(rows) > size else None
+        return self.answer([render_row(row) for row in page], after, ordering)
 
 
 class TuneListView(SqlPageView):
@@ -102,7 +111,8 @@ class TuneListView(SqlPageView):
 class TuneDetailView(ApiView):
     def get(self, request, tune):
         """Everything about one tune. Signed in, `viewer` tells what you have to do with it."""
-        (row, own, requirements, blocked_regions, fitments), viewer = tunes.get_tune_detail(tune, request.user)
+        (row, own, requirements, blocked_regions, fitments), viewer, author_id = tunes.get_tune_detail(tune, request.user)
+        self._count_view(tune, status=own[0], author_id=author_id)
         text = agreed_text("attestation")
         shown = render_own(row, own)
         del shown["suspension_reason"], shown["suspension_note"]
@@ -115,6 +125,14 @@ class TuneDetailView(ApiView):
         if viewer is not None:
             shown["viewer"] = viewer
         return Response(shown)
+
+    def _count_view(self, tune: UUID, *, status: str, author_id: UUID) -> None:
+        """In memory: what counts says `marketplace.view_tally`."""
+        request, user = self.request, self.request.user
+        if request.method != "GET" or status not in tunes.PUBLIC or (user is not None and (user.pk == author_id or user.is_staff)):
+            return
+        if not view_tally.is_robot(request.META.get("HTTP_USER_AGENT", "")):
+            view_tally.count(tune)
 
     def patch(self, request, tune):
         """Change an own listing's words, price or pictures. A published version's requirements stay as they were reviewed."""
@@ -156,7 +174,7 @@ class TuneFitmentView(ApiView):
         version = judged.version
         return Response(
             {
-                **judged.verdict.as_dict(),
+                **judged.as_dict(),
                 "version": {"id": version.pk, "version": version.version, "published_at": version.published_at},
                 "file": judged.file.pk,
             }
@@ -176,7 +194,7 @@ class TuneFacetsView(ApiView):
 class TuneSuggestView(ApiView):
     def get(self, request):
         """What a rider may be typing: makes, models, tuners and titles that begin so, however spelled."""
-        return Response({"results": tunes.list_suggestions(self.params()["q"])})
+        return Response({"results": suggestions.list_suggestions(self.params()["q"])})
 
 
 class FavoriteView(ApiView):
