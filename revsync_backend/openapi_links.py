@@ -28,6 +28,7 @@ IDENTIFIED: dict[str, dict[str, str]] = {
     "Purchase": {"purchase": "/id", "tune": "/tune/id"},
     "RescueLink": {"link": "/id"},
     "Review": {"review": "/id"},
+    "ReviewDetail": {"review": "/id"},
     "StockFile": {"stock_file": "/id"},
     "Transfer": {"transfer": "/id"},
     "TuneReview": {"review": "/id"},

@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
+from django.db.models import Case, DurationField, F, QuerySet, Value, When
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html
@@ -11,18 +12,20 @@ from django.utils.html import format_html
 from core import clock
 from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, mark, short_hash, size
 from core.admin_site import Queue, row_url, site
-from tuners import services
+from tuners import policies, services
 from tuners.enums import (
     AppealState,
     ApplicationStatus,
     CertificationVerdict,
     ReportState,
+    ReviewAppealState,
     ReviewState,
     SuspensionReason,
     TunerStatus,
 )
 from tuners.exceptions import CertificationNotFound
 from tuners.models import (
+    ReviewAppeal,
     ReviewReport,
     SuspensionAppeal,
     TunerApplication,
@@ -36,6 +39,7 @@ from tuners.models import (
 APPLICATION_KINDS = {ApplicationStatus.SUBMITTED: "warn", ApplicationStatus.APPROVED: "good", ApplicationStatus.REJECTED: "bad"}
 VERDICT_KINDS = {CertificationVerdict.PENDING: "warn", CertificationVerdict.ACCEPTED: "good", CertificationVerdict.REFUSED: "bad"}
 REVIEW_KINDS = {ReviewState.PUBLISHED: "good", ReviewState.HIDDEN: "bad"}
+BOTH_READ = "The author, and who reported it, read this."
 SEEN_INLINE = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 
@@ -282,10 +286,10 @@ class SuspensionAppealAdmin(ReadOnlyAdmin):
 @admin.register(TunerReview, site=site)
 class TunerReviewAdmin(ReadOnlyAdmin):
     icon, rank = "reviews", 50
-    list_display = ("created_at", "rating", "tuner_link", "author", "coloured_state", "beginning")
+    list_display = ("created_at", "rating", "tuner_link", "author", "coloured_state", "is_refunded", "beginning")
     linked = {"tune_id": "marketplace.Tune", "tune_version_id": "marketplace.TuneVersion"}
     concealed = ("vehicle_model_id",)
-    list_filter = ("state", "rating")
+    list_filter = ("state", "rating", "is_refunded")
     list_select_related = ("tuner", "buyer")
     search_fields = ("text", "buyer__email", "tuner__business_name")
     ordering = ("-created_at", "-pk")
@@ -293,20 +297,21 @@ class TunerReviewAdmin(ReadOnlyAdmin):
         Decision(
             name="hide",
             label="Hide",
-            explanation="Takes the review off the public lists and out of the ratings; open reports of it are upheld.",
+            explanation="Takes the review off the public lists and out of the ratings; open reports of it are upheld. The author may "
+            "appeal once.",
             act=lambda row, *, actor, reason, at: services.hide_review(review_id=row.pk, actor=actor, reason=reason, at=at),
             applies=lambda row: row.state == ReviewState.PUBLISHED,
-            reason_help="The author reads this.",
+            reason_help=BOTH_READ,
             danger=True,
             done="Hidden.",
         ),
         Decision(
             name="restore",
             label="Restore",
-            explanation="Publishes the review again and counts it.",
+            explanation="Publishes the review again and counts it; an open appeal of its author is thereby accepted.",
             act=lambda row, *, actor, reason, at: services.restore_review(review_id=row.pk, actor=actor, reason=reason, at=at),
             applies=lambda row: row.state == ReviewState.HIDDEN,
-            reason_help="The author reads this.",
+            reason_help=BOTH_READ,
             done="Public again.",
         ),
     )
@@ -342,18 +347,26 @@ class TunerReviewAdmin(ReadOnlyAdmin):
                     for report in row.reports.order_by("-created_at")
                 ],
             ),
+            Panel(
+                "Appeals",
+                ("When", "Against", "State", "Text"),
+                [
+                    (link_to(appeal, f"{appeal.created_at:%Y-%m-%d}"), _against(appeal), appeal.get_state_display(), appeal.text)
+                    for appeal in row.appeals.order_by("-created_at")
+                ],
+            ),
         ]
 
 
 @admin.register(ReviewReport, site=site)
 class ReviewReportAdmin(ReadOnlyAdmin):
     icon, rank, panels_first = "flag", 60, True
-    list_display = ("created_at", "reason", "state", "review_link", "reporter_link", "text")
+    list_display = ("due", "created_at", "reason", "state", "review_link", "reporter_link", "text")
     linked = {"decided_by_id": "users.User"}
     list_filter = ("state", "reason")
     list_select_related = ("review", "reporter")
     search_fields = ("text", "review__text", "reporter__email")
-    ordering = ("created_at", "pk")
+    ordering = ("created_at", "pk")  # of the search for one row; lists are ordered by what is due
     decisions = (
         Decision(
             name="uphold",
@@ -361,18 +374,38 @@ class ReviewReportAdmin(ReadOnlyAdmin):
             explanation="Hides the review; every open report of it is upheld with this one.",
             act=lambda row, *, actor, reason, at: services.uphold_report(report_id=row.pk, actor=actor, reason=reason, at=at),
             applies=lambda row: row.state == ReportState.OPEN,
-            reason_help="The review's author reads this.",
+            reason_help=BOTH_READ,
             done="The review is hidden.",
         ),
         Decision(
             name="dismiss",
             label="Dismiss",
-            explanation="The review stays.",
+            explanation="The review stays. Who reported it may appeal once.",
             act=lambda row, *, actor, reason, at: services.dismiss_report(report_id=row.pk, actor=actor, reason=reason, at=at),
             applies=lambda row: row.state == ReportState.OPEN,
+            reason_help="Who reported it reads this.",
             done="Dismissed.",
         ),
     )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet:
+        within = Case(
+            When(reason__in=policies.HARMFUL, then=Value(policies.DECIDE_HARM_WITHIN)),
+            default=Value(policies.DECIDE_REPORTS_WITHIN),
+            output_field=DurationField(),
+        )
+        return self.model._default_manager.annotate(due_at=F("created_at") + within).order_by("due_at", "pk")
+
+    def get_ordering(self, request: HttpRequest) -> Any:
+        """What is due first comes first."""
+        return ("due_at", "pk")
+
+    @admin.display(description="Due", ordering="due_at")
+    def due(self, row: ReviewReport) -> Any:
+        if row.state != ReportState.OPEN:
+            return "–"
+        due_at = policies.due_at(row)
+        return mark(f"overdue since {due_at:%Y-%m-%d %H:%M}", "bad") if due_at < clock.now() else f"{due_at:%Y-%m-%d %H:%M}"
 
     @admin.display(description="Review")
     def review_link(self, row: ReviewReport) -> Any:
@@ -383,21 +416,78 @@ class ReviewReportAdmin(ReadOnlyAdmin):
         return link_to(row.reporter, row.reporter.display_name)
 
     def panels(self, request: HttpRequest, row: ReviewReport) -> list[Panel]:
-        review = row.review
-        return [
-            Panel(
-                "The review",
-                ("Rating", "Text", "Reply", "State"),
-                [
-                    (
-                        format_html('<a class="revsync-link" href="{}">{}</a>', row_url(review), review.rating),
-                        review.text,
-                        review.reply or "–",
-                        review.get_state_display(),
-                    )
-                ],
+        return [_panel_of(row.review)]
+
+
+def _panel_of(review: TunerReview) -> Panel:
+    return Panel(
+        "The review",
+        ("Rating", "Text", "Reply", "State"),
+        [
+            (
+                format_html('<a class="revsync-link" href="{}">{}</a>', row_url(review), review.rating),
+                review.text,
+                review.reply or "–",
+                review.get_state_display(),
             )
-        ]
+        ],
+    )
+
+
+def _against(appeal: ReviewAppeal) -> str:
+    return "a report's dismissal" if appeal.report_id else "the hiding"
+
+
+@admin.register(ReviewAppeal, site=site)
+class ReviewAppealAdmin(ReadOnlyAdmin):
+    icon, rank, panels_first = "balance", 65, True
+    list_display = ("created_at", "state", "against", "review_link", "appellant_link", "text")
+    linked = {"decided_by_id": "users.User"}
+    list_filter = ("state",)
+    list_select_related = ("review", "appellant")
+    search_fields = ("text", "review__text", "appellant__email")
+    ordering = ("created_at", "pk")
+    decisions = (
+        Decision(
+            name="accept",
+            label="Accept",
+            explanation="Turns the decision around: a hidden review is public again, one that stayed is hidden.",
+            act=lambda row, *, actor, reason, at: services.decide_review_appeal(
+                appeal_id=row.pk, accepted=True, actor=actor, reason=reason, at=at
+            ),
+            applies=lambda row: row.state == ReviewAppealState.OPEN,
+            reason_help=BOTH_READ,
+            done="The decision is turned around.",
+        ),
+        Decision(
+            name="reject",
+            label="Reject",
+            explanation="The decision stands. There is no second appeal against it.",
+            act=lambda row, *, actor, reason, at: services.decide_review_appeal(
+                appeal_id=row.pk, accepted=False, actor=actor, reason=reason, at=at
+            ),
+            applies=lambda row: row.state == ReviewAppealState.OPEN,
+            reason_help="Who appealed reads this.",
+            danger=True,
+            done="Rejected.",
+        ),
+    )
+
+    @admin.display(description="Against")
+    def against(self, row: ReviewAppeal) -> str:
+        return _against(row)
+
+    @admin.display(description="Review")
+    def review_link(self, row: ReviewAppeal) -> Any:
+        return link_to(row.review)
+
+    @admin.display(description="By")
+    def appellant_link(self, row: ReviewAppeal) -> Any:
+        return link_to(row.appellant, row.appellant.display_name)
+
+    def panels(self, request: HttpRequest, row: ReviewAppeal) -> list[Panel]:
+        decided = row.report.decision_reason if row.report else row.review.hidden_reason
+        return [_panel_of(row.review), Panel("The decision", ("When", "Reason"), [(row.against_at, decided or "–")])]
 
 
 @admin.register(TunerReviewEdit, site=site)
@@ -468,5 +558,15 @@ site.add_queue(
         icon="flag",
         hint="Reviews that somebody objects to.",
         rank=60,
+    )
+)
+site.add_queue(
+    Queue(
+        title="Appeals about reviews",
+        model=ReviewAppeal,
+        filters={"state": ReviewAppealState.OPEN.value},
+        icon="balance",
+        hint="Authors and reporters who object to a decision.",
+        rank=61,
     )
 )

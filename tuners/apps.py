@@ -25,6 +25,8 @@ class TunersConfig(AppConfig):
             enums.CertificationVerdict,
             enums.ReportReason,
             enums.ReportState,
+            enums.ReviewState,
+            enums.ReviewAppealState,
             enums.AppealState,
             enums.PublishBlocker,
         )

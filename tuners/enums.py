@@ -80,12 +80,20 @@ class ReportState(TextChoices):
     OPEN = "OPEN", "Open"
     UPHELD = "UPHELD", "Upheld: the review was hidden"
     DISMISSED = "DISMISSED", "Dismissed"
+    MOOT = "MOOT", "The review was deleted by its author"
 
 
 class AppealState(TextChoices):
     OPEN = "OPEN", "Open"
     ACCEPTED = "ACCEPTED", "Accepted: the suspension was lifted"
     REJECTED = "REJECTED", "Rejected"
+
+
+class ReviewAppealState(TextChoices):
+    OPEN = "OPEN", "Open"
+    ACCEPTED = "ACCEPTED", "Accepted: the decision was turned around"
+    REJECTED = "REJECTED", "Rejected: the decision stands"
+    MOOT = "MOOT", "The review was deleted by its author"
 
 
 class PublishBlocker(TextChoices):

@@ -108,6 +108,22 @@ class AppealAlreadyDecided(DomainError):
     message = "This appeal has been decided."
 
 
+class ReviewAppealNotFound(NotFound):
+    message = "There is no such appeal."
+
+
+class NothingToAppeal(DomainError):
+    message = "There is no decision about this review that went against you."
+
+
+class ReviewAppealExists(DomainError):
+    message = "A decision about a review can be appealed once, and this one has been."
+
+
+class ReviewAppealAlreadyDecided(DomainError):
+    message = "This appeal has been decided."
+
+
 class AlreadyReviewed(DomainError):
     message = "You have reviewed this tune already; change that review instead."
 

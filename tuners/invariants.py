@@ -9,9 +9,20 @@ _RATINGS = """
 SELECT 'tuner ' || t.id || ' says ' || t.review_count || ' reviews, sum ' || t.rating_sum || '; there are '
        || coalesce(r.count, 0) || ', sum ' || coalesce(r.sum, 0)
   FROM tuners_tunerprofile t
-  LEFT JOIN (SELECT tuner_id, count(*) AS count, sum(rating) AS sum FROM tuners_tunerreview WHERE state = 'PUBLISHED'
+  LEFT JOIN (SELECT tuner_id, count(*) AS count, sum(rating) AS sum FROM tuners_tunerreview WHERE state = 'PUBLISHED' AND is_counted
               GROUP BY tuner_id) AS r ON r.tuner_id = t.id
  WHERE (t.review_count, t.rating_sum) <> (coalesce(r.count, 0), coalesce(r.sum, 0))
+"""
+
+_MODERATION = """
+SELECT 'review ' || r.id || ' is ' || r.state || ' and has open reports' FROM tuners_tunerreview r
+ WHERE r.state <> 'PUBLISHED' AND EXISTS (SELECT FROM tuners_reviewreport p WHERE p.review_id = r.id AND p.state = 'OPEN')
+UNION ALL
+SELECT 'appeal ' || a.id || ' is open against a decision that does not stand'
+  FROM tuners_reviewappeal a JOIN tuners_tunerreview r ON r.id = a.review_id LEFT JOIN tuners_reviewreport p ON p.id = a.report_id
+ WHERE a.state = 'OPEN' AND (
+       a.report_id IS NULL AND (r.state <> 'HIDDEN' OR a.appellant_id <> r.buyer_id OR a.against_at <> r.hidden_at)
+    OR a.report_id IS NOT NULL AND (r.state <> 'PUBLISHED' OR p.state <> 'DISMISSED' OR a.appellant_id <> p.reporter_id))
 """
 
 _FOLLOWERS = """
@@ -28,5 +39,6 @@ def _certifications() -> Iterator[tuple[str, str, str, int]]:
 
 
 register("tuners count their reviews", rows(_RATINGS))
+register("reports and appeals of reviews are where their review is", rows(_MODERATION))
 register("tuners count their followers", rows(_FOLLOWERS))
 register("certifications are stored as they were checked", objects(_certifications), reads_objects=True)

@@ -16,6 +16,7 @@ from tuners.enums import (
     CertificationVerdict,
     ReportReason,
     ReportState,
+    ReviewAppealState,
     ReviewState,
     Speciality,
     SuspensionReason,
@@ -23,7 +24,8 @@ from tuners.enums import (
     TunerStatus,
 )
 
-# A rating is ordered as if everyone had five reviews of four stars already: one single five does not lead the list.
+# The Bayesian average: a tuner is ordered as if five riders had given four stars before anybody did, so that one single
+# five does not lead the list. See docs/adr/0025.
 PRIOR_REVIEWS = 5
 PRIOR_RATING_SUM = 20
 
@@ -270,13 +272,18 @@ class TunerReviewQuerySet(models.QuerySet):
     def published(self) -> "TunerReviewQuerySet":
         return self.filter(state=ReviewState.PUBLISHED)
 
+    def counted(self) -> "TunerReviewQuerySet":
+        """What the ratings are made of."""
+        return self.published().filter(is_counted=True)
+
 
 class TunerReview(models.Model):
     """What a verified buyer says of one tune; it counts for the tune and for its tuner.
 
-    `tune_id`, `tune_version_id`, `vehicle_model_id` and `vehicle_label` are snapshots without foreign keys: the
-    marketplace and the garage stand above or beside this app. `PUBLISHED ↔ HIDDEN` by staff, `→ DELETED` by the
-    author, whose text is then gone. Earlier texts are kept in `TunerReviewEdit` for staff.
+    `tune_id`, `tune_version_id` and the facts of the bike (`vehicle_…`, `hardware_number`) are snapshots without foreign
+    keys: the marketplace and the garage stand above or beside this app. `PUBLISHED ↔ HIDDEN` by staff, `→ DELETED` by the
+    author, whose text is then gone. Earlier texts are kept in `TunerReviewEdit` for staff. The marketplace marks the review
+    of a buyer who got the money back (`is_refunded`); it counts no more where nothing was ever downloaded.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -285,7 +292,9 @@ class TunerReview(models.Model):
     tune_id = models.UUIDField()
     tune_version_id = models.UUIDField()
     vehicle_model_id = models.UUIDField(null=True, blank=True)
+    vehicle_year = models.PositiveSmallIntegerField(null=True, blank=True)
     vehicle_label = models.CharField(max_length=160, blank=True, default="")
+    hardware_number = models.CharField(max_length=64, blank=True, default="", db_default="", help_text="Of the ECU; never shown.")
     rating = models.PositiveSmallIntegerField(validators=[MinValueValidator(1), MaxValueValidator(5)])
     text = models.TextField(max_length=4000, blank=True, default="")
     state = models.CharField(max_length=9, choices=ReviewState, default=ReviewState.PUBLISHED)
@@ -293,6 +302,8 @@ class TunerReview(models.Model):
     hidden_reason = models.TextField(max_length=2000, blank=True, default="")
     deleted_at = models.DateTimeField(null=True, blank=True)
     edited_at = models.DateTimeField(null=True, blank=True)
+    is_refunded = models.BooleanField(default=False, db_default=False, help_text="The buyer got the money back.")
+    is_counted = models.BooleanField(default=True, db_default=True, help_text="The ratings count it while it is published.")
     reply = models.TextField(max_length=2000, blank=True, default="")
     replied_at = models.DateTimeField(null=True, blank=True)
     revision = models.PositiveIntegerField(default=1)
@@ -310,6 +321,10 @@ class TunerReview(models.Model):
             ),
             models.CheckConstraint(name="tunerreview_rating_1_to_5", condition=Q(rating__gte=1, rating__lte=5)),
             models.CheckConstraint(
+                name="tunerreview_uncounted_only_when_refunded",  # nobody's voice is silenced for another reason
+                condition=Q(is_counted=True) | Q(is_refunded=True),
+            ),
+            models.CheckConstraint(
                 name="tunerreview_times_fit_state",
                 condition=(
                     Q(state=ReviewState.PUBLISHED, hidden_at__isnull=True, deleted_at__isnull=True)
@@ -325,6 +340,12 @@ class TunerReview(models.Model):
         indexes = [
             models.Index(fields=["tuner", "-created_at", "-id"], name="review_by_tuner", condition=Q(state=ReviewState.PUBLISHED)),
             models.Index(fields=["tune_id", "-created_at", "-id"], name="review_by_tune", condition=Q(state=ReviewState.PUBLISHED)),
+            models.Index(  # what riders of the same bike say: the list and its figures
+                fields=["tune_id", "vehicle_model_id", "-created_at", "-id"],
+                include=["vehicle_year", "hardware_number", "rating", "is_counted"],
+                name="review_same_bike",
+                condition=Q(state=ReviewState.PUBLISHED, vehicle_model_id__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -348,7 +369,10 @@ class TunerReviewEdit(models.Model):
 
 
 class ReviewReport(models.Model):
-    """Somebody's word that a review breaks the rules: `OPEN → UPHELD | DISMISSED` by staff, once for each reporter."""
+    """Somebody's word that a review breaks the rules: `OPEN → UPHELD | DISMISSED` by staff, once for each reporter.
+
+    `OPEN → MOOT` when the author deletes the review; `DISMISSED → UPHELD` when its reporter's appeal is accepted.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     review = models.ForeignKey(TunerReview, on_delete=models.CASCADE, related_name="reports")
@@ -368,13 +392,69 @@ class ReviewReport(models.Model):
             models.CheckConstraint(
                 name="reviewreport_decided_iff_not_open",
                 condition=Q(state=ReportState.OPEN, decided_at__isnull=True, decided_by_id__isnull=True)
+                | Q(state=ReportState.MOOT, decided_at__isnull=False, decided_by_id__isnull=True)
                 | Q(state__in=[ReportState.UPHELD, ReportState.DISMISSED], decided_at__isnull=False, decided_by_id__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="reviewreport_decision_has_reason",  # author and reporter must be able to object to it
+                condition=~Q(state__in=[ReportState.UPHELD, ReportState.DISMISSED], decision_reason=""),
             ),
         ]
         indexes = [models.Index(fields=["created_at"], name="report_queue", condition=Q(state=ReportState.OPEN))]
 
     def __str__(self) -> str:
         return f"{self.get_reason_display()} ({self.state})"
+
+
+class ReviewAppeal(models.Model):
+    """One word against a decision about a review: `OPEN → ACCEPTED | REJECTED` by staff, `→ MOOT` when the review is deleted.
+
+    Without a `report` it is the author's, against the hiding at `against_at`; with one it is the reporter's, against the
+    dismissal of that report. Whoever a decision went against has one appeal against it, and what an appeal decides
+    against the other side is a decision of its own.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    review = models.ForeignKey(TunerReview, on_delete=models.CASCADE, related_name="appeals")
+    report = models.ForeignKey(ReviewReport, on_delete=models.CASCADE, null=True, blank=True, related_name="appeals")
+    appellant = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="review_appeals")
+    against_at = models.DateTimeField(help_text="When it was decided what this is against.")
+    text = models.TextField(max_length=4000)
+    state = models.CharField(max_length=8, choices=ReviewAppealState, default=ReviewAppealState.OPEN)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by_id = models.UUIDField(null=True, blank=True)
+    decision_reason = models.TextField(max_length=2000, blank=True, default="")
+    created_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                name="reviewappeal_one_per_hiding", fields=["review", "against_at"], condition=Q(report__isnull=True)
+            ),
+            models.UniqueConstraint(name="reviewappeal_one_per_report", fields=["report"], condition=Q(report__isnull=False)),
+            models.CheckConstraint(
+                name="reviewappeal_decided_iff_not_open",
+                condition=Q(state=ReviewAppealState.OPEN, decided_at__isnull=True, decided_by_id__isnull=True)
+                | Q(state=ReviewAppealState.MOOT, decided_at__isnull=False, decided_by_id__isnull=True)
+                | Q(
+                    state__in=[ReviewAppealState.ACCEPTED, ReviewAppealState.REJECTED],
+                    decided_at__isnull=False,
+                    decided_by_id__isnull=False,
+                ),
+            ),
+            models.CheckConstraint(
+                name="reviewappeal_decision_has_reason",
+                condition=~Q(state__in=[ReviewAppealState.ACCEPTED, ReviewAppealState.REJECTED], decision_reason=""),
+            ),
+            models.CheckConstraint(
+                name="reviewappeal_never_own_decision",
+                condition=Q(decided_by_id__isnull=True) | ~Q(decided_by_id=F("appellant_id")),
+            ),
+        ]
+        indexes = [models.Index(fields=["created_at"], name="reviewappeal_queue", condition=Q(state=ReviewAppealState.OPEN))]
+
+    def __str__(self) -> str:
+        return f"appeal about a review ({self.state})"
 
 
 class TunerFollow(models.Model):

@@ -7,8 +7,8 @@ from uuid import UUID
 from django.db.models import F
 
 from tuners import listeners
-from tuners.enums import ReviewState, SuspensionReason, TunerStatus
-from tuners.models import TunerCertification, TunerFollow, TunerProfile, TunerReview, TunerReviewEdit
+from tuners.enums import ReviewAppealState, ReviewState, SuspensionReason, TunerStatus
+from tuners.models import ReviewAppeal, TunerCertification, TunerFollow, TunerProfile, TunerReview, TunerReviewEdit
 from tuners.names import name_key, search_text
 from users.models import Notice
 from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Holding, Provider, StoredFile
@@ -38,6 +38,7 @@ def _prepare(user_id: UUID, *, at: datetime) -> None:
     TunerProfile.objects.filter(pk__in=followed.values("tuner_id")).update(follower_count=F("follower_count") - 1)
     followed.delete()
     TunerReviewEdit.objects.filter(review__buyer_id=user_id).delete()
+    ReviewAppeal.objects.filter(appellant_id=user_id, state=ReviewAppealState.OPEN).update(state=ReviewAppealState.MOOT, decided_at=at)
     written = TunerReview.objects.filter(buyer_id=user_id).values_list("pk", flat=True)
     Notice.objects.filter(dedupe_key__in=[f"review:{pk}" for pk in written]).delete()  # they quote words that were changed since
     profile = TunerProfile.objects.select_for_update(no_key=True).filter(user_id=user_id).first()
@@ -84,8 +85,13 @@ PROVIDER = Provider(
         Holding(
             "tuners.TunerReview", of="buyer_id", section="reviews", why="What a verified buyer says of a tune.",
             at_deletion=AtDeletion.BLANKED, blank={"hidden_reason": ""},
-            stays="buyer tuner tune_id tune_version_id vehicle_model_id vehicle_label text reply",
+            stays="buyer tuner tune_id tune_version_id vehicle_model_id vehicle_label hardware_number text reply",
             because='the rating and its text stay for other riders, under the name "Deleted rider"', ends="the tune goes",
+        ),
+        Holding(
+            "tuners.ReviewAppeal", of="appellant_id", section="review_appeals", why="Somebody's word against a decision about a review.",
+            at_deletion=AtDeletion.BLANKED, blank={"text": ""}, stays="appellant review report decided_by_id decision_reason",
+            because="staff's decision must stay explicable", until=BOOKS_ARE_KEPT_FOR, withheld="decided_by_id",
         ),
         Holding(
             "tuners.TunerReviewEdit", of="review__buyer_id", section="review_edits", why="What a review said before, for staff.",

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 from core.exceptions import PermissionRefused
-from tuners.enums import ApplicationStatus, CertificationVerdict, TunerKind
+from tuners.enums import ApplicationStatus, CertificationVerdict, ReportReason, TunerKind
 from tuners.exceptions import AlreadyTuner, OwnApplication, StaffMayNotApply
-from tuners.models import TunerApplication, TunerCertification, TunerProfile
+from tuners.models import ReviewReport, TunerApplication, TunerCertification, TunerProfile
 from users.enums import Role
 from users.models import User
 
@@ -14,6 +14,9 @@ COOL_DOWN = timedelta(days=30)
 MAX_CERTIFICATIONS = 20
 EDITABLE = frozenset({ApplicationStatus.DRAFT, ApplicationStatus.INFO_REQUESTED})
 SUBMITTABLE = EDITABLE
+DECIDE_REPORTS_WITHIN = timedelta(hours=72)
+DECIDE_HARM_WITHIN = timedelta(hours=24)
+HARMFUL = frozenset({ReportReason.ABUSE, ReportReason.PERSONAL_DATA, ReportReason.ILLEGAL_ADVICE})  # it hurts as long as it is read
 
 
 def ensure_may_apply(user: User) -> None:
@@ -30,6 +33,11 @@ def ensure_may_decide(actor: User, *, about: object) -> None:
         raise PermissionRefused
     if actor.pk == about:
         raise OwnApplication
+
+
+def due_at(report: ReviewReport) -> datetime:
+    """Until when a report should be decided."""
+    return report.created_at + (DECIDE_HARM_WITHIN if report.reason in HARMFUL else DECIDE_REPORTS_WITHIN)
 
 
 def is_current(certification: TunerCertification, *, at: datetime) -> bool:

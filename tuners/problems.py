@@ -29,4 +29,7 @@ PROBLEMS: list[ProblemType] = [
     ProblemType("review_not_hidden", 409, "The review is not hidden"),
     ProblemType("already_reported", 409, "You have reported this review already"),
     ProblemType("report_already_decided", 409, "The report has been decided"),
+    ProblemType("nothing_to_appeal", 409, "No decision went against you"),
+    ProblemType("review_appeal_exists", 409, "The decision was appealed already"),
+    ProblemType("review_appeal_already_decided", 409, "The appeal has been decided"),
 ]

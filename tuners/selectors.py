@@ -7,9 +7,18 @@ from uuid import UUID
 from django.db.models import Aggregate, Count, DurationField, ExpressionWrapper, F, Q, QuerySet
 
 from core.pagination import Key, Ordering
-from tuners.enums import ApplicationStatus, CertificationVerdict, PublishBlocker
-from tuners.exceptions import AppealNotFound, ApplicationNotFound, CertificationNotFound, ReportNotFound, TunerNotFound
+from tuners.enums import ApplicationStatus, CertificationVerdict, PublishBlocker, ReviewState, TunerStatus
+from tuners.exceptions import (
+    AppealNotFound,
+    ApplicationNotFound,
+    CertificationNotFound,
+    ReportNotFound,
+    ReviewAppealNotFound,
+    ReviewNotFound,
+    TunerNotFound,
+)
 from tuners.models import (
+    ReviewAppeal,
     ReviewReport,
     SuspensionAppeal,
     TunerApplication,
@@ -84,6 +93,35 @@ def list_reviews_of_tune(tune_id: UUID) -> QuerySet[TunerReview]:
 def get_review(review_id: UUID) -> TunerReview:
     """A review with its author, in any state. For services' callers that hold its id by right."""
     return TunerReview.objects.select_related("buyer").get(pk=review_id)
+
+
+def get_visible_review(review_id: UUID, viewer: User | None) -> TunerReview:
+    """A review that this person may see, with what they have to do with it as `own_report` and `own_appeal`.
+
+    Published ones of active tuners are everybody's; a hidden one is seen by its author, its tuner and who reported it. One
+    query, three when signed in. Raises: ReviewNotFound.
+    """
+    review = TunerReview.objects.exclude(state=ReviewState.DELETED).select_related("buyer", "tuner").filter(pk=review_id).first()
+    if review is None:
+        raise ReviewNotFound
+    report = appeal = None
+    if viewer is not None:
+        report = ReviewReport.objects.filter(review=review, reporter=viewer).first()
+        appeal = ReviewAppeal.objects.filter(review=review, appellant=viewer).order_by("-created_at", "-pk").first()
+    is_public = review.state == ReviewState.PUBLISHED and review.tuner.status == TunerStatus.ACTIVE
+    is_party = viewer is not None and (report is not None or viewer.pk in (review.buyer_id, review.tuner.user_id))
+    if not is_public and not is_party:
+        raise ReviewNotFound
+    review.own_report, review.own_appeal = report, appeal  # type: ignore[attr-defined]
+    return review
+
+
+def get_own_review_appeal(appellant: User, appeal_id: UUID) -> ReviewAppeal:
+    """An appeal about a review that one made oneself. Raises: ReviewAppealNotFound."""
+    appeal = ReviewAppeal.objects.filter(appellant=appellant, pk=appeal_id).first()
+    if appeal is None:
+        raise ReviewAppealNotFound
+    return appeal
 
 
 def get_application(applicant: User) -> TunerApplication:

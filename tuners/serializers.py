@@ -14,11 +14,14 @@ from tuners.enums import (
     CertificationVerdict,
     ReportReason,
     ReportState,
+    ReviewAppealState,
+    ReviewState,
     Speciality,
     SuspensionReason,
     TunerKind,
     TunerStatus,
 )
+from tuners.policies import due_at
 from tuners.selectors import TUNER_ORDERINGS
 
 
@@ -128,6 +131,10 @@ class ReviewOutput(Output):
     text = serializers.CharField()
     vehicle = serializers.CharField(source="vehicle_label", help_text="What it was flashed on, as the author's garage had it.")
     author = ReviewAuthorOutput(source="buyer")
+    is_refunded = serializers.BooleanField(help_text="The author got the money back.")
+    is_counted = serializers.BooleanField(
+        help_text="Part of the ratings. Not so where the money went back before anything was downloaded."
+    )
     reply = serializers.SerializerMethodField()
     created_at = UtcDateTimeField()
     edited_at = UtcDateTimeField(allow_null=True)
@@ -155,12 +162,58 @@ class ReviewReportInput(Input):
 
 
 class ReviewReportOutput(Output):
+    """One's own report, and what was decided."""
+
     id = serializers.UUIDField()
     review = serializers.UUIDField(source="review_id")
     reason = serializers.ChoiceField(choices=ReportReason.choices)
     text = serializers.CharField()
     state = serializers.ChoiceField(choices=ReportState.choices)
+    decision_reason = serializers.CharField()
+    due_at = serializers.SerializerMethodField(help_text="Until when staff mean to decide.")
+    decided_at = UtcDateTimeField(allow_null=True)
     created_at = UtcDateTimeField()
+
+    @extend_schema_field(UtcDateTimeField())
+    def get_due_at(self, report: Any) -> str:
+        return UtcDateTimeField().to_representation(due_at(report))
+
+
+class ReviewAppealInput(Input):
+    text = CleanCharField(max_length=4000, multiline=True)
+
+
+class ReviewAppealOutput(Output):
+    """One's own appeal against a decision about a review."""
+
+    id = serializers.UUIDField()
+    review = serializers.UUIDField(source="review_id")
+    report = serializers.UUIDField(source="report_id", allow_null=True, help_text="Whose dismissal it is against; null: a hiding.")
+    text = serializers.CharField()
+    state = serializers.ChoiceField(choices=ReviewAppealState.choices)
+    decision_reason = serializers.CharField()
+    decided_at = UtcDateTimeField(allow_null=True)
+    created_at = UtcDateTimeField()
+
+
+class HidingOutput(Output):
+    reason = serializers.CharField(source="hidden_reason")
+    since = UtcDateTimeField(source="hidden_at")
+
+
+class ReviewDetailOutput(ReviewOutput):
+    """A review, and what the person who asks has to do with it."""
+
+    state = serializers.ChoiceField(choices=ReviewState.choices)
+    hiding = serializers.SerializerMethodField(help_text="Why staff took it off the lists; for its author.")
+    report = ReviewReportOutput(source="own_report", allow_null=True, help_text="One's own report of it.")
+    appeal = ReviewAppealOutput(source="own_appeal", allow_null=True, help_text="One's own latest appeal about it.")
+
+    @extend_schema_field(HidingOutput(allow_null=True))
+    def get_hiding(self, review: Any) -> dict[str, Any] | None:
+        if review.state != ReviewState.HIDDEN or self.context["viewer"] != review.buyer:
+            return None
+        return HidingOutput(review).data
 
 
 # Application

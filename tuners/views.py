@@ -14,6 +14,8 @@ from tuners.serializers import (
     ApplicationOutput,
     CertificationOutput,
     OwnTunerProfileOutput,
+    ReviewAppealOutput,
+    ReviewDetailOutput,
     ReviewOutput,
     ReviewReportOutput,
     TunerDetailOutput,
@@ -56,7 +58,12 @@ class FollowView(ApiView):
         return Response(status=204)
 
 
-class OwnReviewView(ApiView):
+class ReviewView(ApiView):
+    def get(self, request, review):
+        """One review. Its author sees it hidden, too, with the reason; who reported it sees what was decided."""
+        found = selectors.get_visible_review(review, request.user)
+        return Response(ReviewDetailOutput(found, context={"viewer": request.user}).data)
+
     def patch(self, request, review):
         """Change the rating or the text of one's own review. Staff keep what it said before."""
         services.edit_review(author=request.user, review_id=review, revision=self.revision(), at=self.at, **self.body())
@@ -83,6 +90,20 @@ class ReviewReportView(ApiView):
             lambda _claim: services.report_review(reporter=request.user, review_id=review, at=self.at, **body),
             render=lambda report: ReviewReportOutput(report).data,
             find=lambda report_id: selectors.get_own_report(request.user, report_id),
+        )
+
+
+class ReviewAppealView(ApiView):
+    def post(self, request, review):
+        """Appeal against a decision, once: as author against the hiding, as reporter against the dismissal of the report.
+
+        Staff decide; the answer comes as a notice and stands in the review's `appeal`.
+        """
+        body = self.body()
+        return self.create_once(
+            lambda _claim: services.appeal_review_decision(user=request.user, review_id=review, at=self.at, **body),
+            render=lambda appeal: ReviewAppealOutput(appeal).data,
+            find=lambda appeal_id: selectors.get_own_review_appeal(request.user, appeal_id),
         )
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from django.db import connection
+from django.db.models import Model
 
 from core.exceptions import DomainError
 
@@ -140,6 +141,21 @@ def overtake(act: Callable[[], object], other: Callable[[], object], *, after: s
     if bugs:
         raise bugs[0]
     return outcomes["act"][0], outcomes["other"][0]
+
+
+@contextlib.contextmanager
+def without_index(name: str, model: type[Model]) -> Iterator[None]:
+    """A control for what a unique index decides: it is gone, and stands again once the model's rows have been deleted."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_indexdef(%s::regclass)", [name])
+        (definition,) = cursor.fetchone()
+        cursor.execute(f'DROP INDEX "{name}"')
+    try:
+        yield
+    finally:
+        model._default_manager.all().delete()
+        with connection.cursor() as cursor:
+            cursor.execute(definition)
 
 
 def _await_end_or_lock(thread: threading.Thread, pids: list[int]) -> None:

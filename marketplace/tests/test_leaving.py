@@ -76,6 +76,7 @@ PERSON = {
     "file name": "quandtberg-gewerbeschein.pdf",
     "document number": "HRB-QB-88123",
     "appeal": "Quandtberg hat nichts falsch gemacht",
+    "appeal about a review": "Quandtberg meinte das ironisch",
     "reply": "Danke, Ihre Quandtbergs",
     "report": "Der Bericht von Quandtberg",
     "message": "Quandtbergs Leerlauf ist unruhig",
@@ -162,6 +163,8 @@ class Everything:
         self.ok(self.client.patch(f"tuners/reviews/{review['id']}/", {"text": "Smooth from 3,000 rpm."}))
         other = TunerReviewFactory()
         self.ok(self.client.post(f"tuners/reviews/{other.pk}/report/", {"reason": "ABUSE", "text": PERSON["report"]}))
+        hidden = TunerReviewFactory(buyer=self.user, hidden=True)
+        self.ok(self.client.post(f"tuners/reviews/{hidden.pk}/appeal/", {"text": PERSON["appeal about a review"]}))
         self.ok(self.client.put(f"tuners/{tune.tuner_id}/follow/"))
         FavoriteFactory(user=self.user)
         self.purchase, self.review_id, self.followed = purchase, review["id"], tune.tuner_id

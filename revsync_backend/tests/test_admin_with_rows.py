@@ -49,6 +49,7 @@ from marketplace.tests.factories import (
 from marketplace.tests.factories.trust import ride_for
 from tuners import services as tuner_services
 from tuners.tests.factories import (
+    ReviewAppealFactory,
     ReviewReportFactory,
     SuspensionAppealFactory,
     TunerApplicationFactory,
@@ -94,6 +95,7 @@ def make_rows():
     review = TunerReviewFactory(text=HOSTILE)
     tuner_services.edit_review(author=review.buyer, review_id=review.pk, rating=1, at=at)
     ReviewReportFactory(text=HOSTILE)
+    ReviewAppealFactory(text=HOSTILE)
     TunerFollowFactory()
     SuspensionAppealFactory(text=HOSTILE)
 

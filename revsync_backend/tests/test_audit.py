@@ -39,6 +39,7 @@ from marketplace.tests.factories.trust import released_tune, released_version, r
 from revsync_backend.tests import recipes
 from revsync_backend.urls import all_endpoints
 from tuners.tests.factories import (
+    ReviewAppealFactory,
     ReviewReportFactory,
     SuspensionAppealFactory,
     TunerApplicationFactory,
@@ -280,6 +281,8 @@ DECISIONS = {
     ("tuners.TunerProfile", "reinstate"): (lambda: TunerProfileFactory(suspended=True), "tuner.reinstated", {}),
     ("tuners.SuspensionAppeal", "accept"): (SuspensionAppealFactory, "tuner_appeal.accepted", {}),
     ("tuners.SuspensionAppeal", "reject"): (SuspensionAppealFactory, "tuner_appeal.rejected", {}),
+    ("tuners.ReviewAppeal", "accept"): (ReviewAppealFactory, "review_appeal.accepted", {}),
+    ("tuners.ReviewAppeal", "reject"): (ReviewAppealFactory, "review_appeal.rejected", {}),
     ("tuners.TunerReview", "hide"): (TunerReviewFactory, "review.hidden", {}),
     ("tuners.TunerReview", "restore"): (lambda: TunerReviewFactory(hidden=True), "review.restored", {}),
     ("tuners.ReviewReport", "uphold"): (ReviewReportFactory, "review.hidden", {}),

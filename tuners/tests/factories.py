@@ -13,6 +13,7 @@ from tuners.enums import (
     CertificationType,
     CertificationVerdict,
     ReportReason,
+    ReportState,
     ReviewState,
     Speciality,
     SuspensionReason,
@@ -20,6 +21,7 @@ from tuners.enums import (
     TunerStatus,
 )
 from tuners.models import (
+    ReviewAppeal,
     ReviewReport,
     SuspensionAppeal,
     TunerApplication,
@@ -147,7 +149,7 @@ class TunerCertificationFactory(factory.django.DjangoModelFactory):
 
 
 class TunerReviewFactory(factory.django.DjangoModelFactory):
-    """A published review that its tuner's aggregate counts already; `hidden` and `deleted` ones are not counted."""
+    """A published review that its tuner's aggregate counts already; `hidden`, `deleted` and `uncounted` ones are not counted."""
 
     class Meta:
         model = TunerReview
@@ -156,6 +158,7 @@ class TunerReviewFactory(factory.django.DjangoModelFactory):
         hidden = factory.Trait(state=ReviewState.HIDDEN, hidden_at=factory.LazyFunction(clock.now), hidden_reason="Insult.")
         deleted = factory.Trait(state=ReviewState.DELETED, deleted_at=factory.LazyFunction(clock.now), text="")
         replied = factory.Trait(reply="Thank you.", replied_at=factory.LazyFunction(clock.now))
+        uncounted = factory.Trait(is_refunded=True, is_counted=False)
 
     tuner = factory.SubFactory(TunerProfileFactory)
     buyer = factory.SubFactory(UserFactory)
@@ -170,7 +173,7 @@ class TunerReviewFactory(factory.django.DjangoModelFactory):
     @classmethod
     def _create(cls, model_class, *args, **kwargs):
         review = super()._create(model_class, *args, **kwargs)
-        if review.state == ReviewState.PUBLISHED:
+        if review.state == ReviewState.PUBLISHED and review.is_counted:
             TunerProfile.objects.filter(pk=review.tuner_id).update(
                 rating_sum=F("rating_sum") + review.rating, review_count=F("review_count") + 1
             )
@@ -178,15 +181,45 @@ class TunerReviewFactory(factory.django.DjangoModelFactory):
 
 
 class ReviewReportFactory(factory.django.DjangoModelFactory):
-    """An open report."""
+    """An open report; `dismissed` is one that staff did not agree with."""
 
     class Meta:
         model = ReviewReport
+
+    class Params:
+        dismissed = factory.Trait(
+            state=ReportState.DISMISSED,
+            decided_at=factory.LazyFunction(clock.now),
+            decided_by_id=factory.LazyFunction(new_id),
+            decision_reason="A fair opinion.",
+        )
 
     review = factory.SubFactory(TunerReviewFactory)
     reporter = factory.SubFactory(UserFactory)
     reason = ReportReason.ABUSE
     text = "He calls us names."
+    created_at = factory.LazyFunction(clock.now)
+
+
+class ReviewAppealFactory(factory.django.DjangoModelFactory):
+    """An author's open appeal against the hiding of their review; `of_reporter` is one against the dismissal of a report."""
+
+    class Meta:
+        model = ReviewAppeal
+
+    class Params:
+        of_reporter = factory.Trait(
+            review=factory.SelfAttribute("report.review"),
+            report=factory.SubFactory(ReviewReportFactory, dismissed=True),
+            appellant=factory.SelfAttribute("report.reporter"),
+            against_at=factory.SelfAttribute("report.decided_at"),
+        )
+
+    review = factory.SubFactory(TunerReviewFactory, hidden=True)
+    report = None
+    appellant = factory.SelfAttribute("review.buyer")
+    against_at = factory.SelfAttribute("review.hidden_at")
+    text = "It was irony, and about his invoice."
     created_at = factory.LazyFunction(clock.now)
 
 

@@ -10,7 +10,7 @@ from core.exceptions import PermissionRefused, StaleRevision
 from core.ids import new_id
 from core.models import AuditEvent
 from core.testing.http import client_for
-from core.testing.races import race
+from core.testing.races import race, without_index
 from tuners import listeners, services
 from tuners.enums import ReportState, ReviewState
 from tuners.exceptions import (
@@ -336,6 +336,13 @@ class TestManyAtOnce:
 
         assert outcomes == ["already_reviewed"] * 19 + ["ok"]
         assert figures(tuner) == (5, 1)
+
+    def test_control_without_the_constraint_two_taps_are_two_voices(self):
+        tuner, buyer, tune_id = TunerProfileFactory(), UserFactory(), new_id()
+
+        with without_index("tunerreview_one_per_buyer_and_tune", TunerReview):
+            assert race(lambda: post(buyer, tuner, tune_id=tune_id)) == ["ok", "ok"]
+            assert figures(tuner) == (10, 2)
 
     def test_twenty_taps_are_one_follower(self):
         tuner, rider = TunerProfileFactory(), UserFactory()

@@ -5,7 +5,7 @@ from core.uploads.tests.factories import UploadFactory
 from revsync_backend.tests.recipes import recipe, refusal
 from tuners.models import SuspensionAppeal
 from tuners.policies import MAX_CERTIFICATIONS
-from tuners.tests.factories import TunerApplicationFactory, TunerCertificationFactory, TunerReviewFactory
+from tuners.tests.factories import ReviewAppealFactory, TunerApplicationFactory, TunerCertificationFactory, TunerReviewFactory
 
 APPLICATION = {
     "kind": "TUNER",
@@ -85,6 +85,16 @@ def _(kit, world):
     return Call(path={"review": kit.received_review.pk}, body={"text": "Thank you."})
 
 
+@recipe("get_review")
+def _(kit, world):
+    return Call(path={"review": world.reported_review.pk})
+
+
+@recipe("appeal_review_decision")
+def _(kit, world):
+    return Call(path={"review": TunerReviewFactory(buyer=kit.user, hidden=True).pk}, body={"text": "It was irony."})
+
+
 @recipe("report_review")
 def _(kit, world):
     return Call(path={"review": world.reported_review.pk}, body={"reason": "ABUSE"})
@@ -96,6 +106,17 @@ def _(kit, world):
 
 
 # Refusals
+
+
+@refusal("appeal_review_decision", "nothing_to_appeal")
+def _(kit, world):
+    return Call(path={"review": kit.review.pk}, body={"text": "It was irony."})
+
+
+@refusal("appeal_review_decision", "review_appeal_exists")
+def _(kit, world):
+    appeal = ReviewAppealFactory(review=TunerReviewFactory(buyer=kit.user, hidden=True))
+    return Call(path={"review": appeal.review_id}, body={"text": "It was irony."})
 
 
 @refusal("start_tuner_application", "application_cooling_down")
