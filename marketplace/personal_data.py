@@ -168,6 +168,10 @@ PROVIDER = Provider(
     holdings=(
         Holding("marketplace.Favorite", of="user_id", section="favorites", why="Tunes that the person marked.",
                 at_deletion=AtDeletion.DELETED),
+        Holding("marketplace.SavedSearch", of="owner_id", section="saved_searches", why="What the person wants to be told of.",
+                at_deletion=AtDeletion.DELETED, withheld="scope_id reading"),
+        Holding("marketplace.SavedSearchMatch", of="search__owner_id", section="saved_search_matches",
+                why="Who was told of a tune is not told again.", at_deletion=AtDeletion.DELETED),
         Holding("marketplace.StopAcknowledgement", of="user_id", section="recall_acknowledgements",
                 why="Who has read a recall need not be told again.", at_deletion=AtDeletion.DELETED),
         Holding(
@@ -292,6 +296,8 @@ PROVIDER = Provider(
     ),
     excuses=(
         Excuse("marketplace.BrowseRow", "*", "Derived from tunes for the lists; gone with the listing."),
+        Excuse("marketplace.ListingChange", "*", "Which tunes changed, until saved searches were compared."),
+        Excuse("marketplace.TrendRow", "*", "How much tunes are taken up, in sums over accounts; gone with the listing."),
         Excuse("marketplace.SearchRow", "*", "Words of listed tunes, their tuner's name too; gone with the listing."),
         Excuse("marketplace.SearchWord", "*", "Single words of listed tunes; a deleted tuner's name is taken out."),
         Excuse("marketplace.SearchPhrase", "*", "Names of makes, models, tuners and tunes; a deleted tuner's are taken out."),

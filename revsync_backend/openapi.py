@@ -9,7 +9,7 @@ _BY_APP = {
     "marketplace.enums": "TuneStatus TuneCategory VersionStatus EmissionsClass FitmentVerdict FlashMethod ReadBack VersionTag "
     "InspectionVerdict FindingSeverity ReviewReason TuneSuspensionReason PurchaseStatus LicenseState DownloadKind DownloadOutcome "
     "FlashOutcome StopKind StopSeverity CaseKind CaseStatus CaseResolution CaseAuthor RefundStatus PayoutStatus PayoutAccountState "
-    "PayoutBlocker CentState LedgerCause",
+    "PayoutBlocker CentState LedgerCause SavedSearchPause",
 }
 ENUM_NAMES = {name: f"{module}.{name}" for module, names in _BY_APP.items() for name in names.split()} | {
     "ApplicationReasonCode": ["information_requested", "rejected", "certification_refused"],
@@ -18,7 +18,9 @@ ENUM_NAMES = {name: f"{module}.{name}" for module, names in _BY_APP.items() for 
     "PricedCurrency": "marketplace.serializers.tunes.PRICED_CURRENCIES",
     "ReviewDecision": ["PUBLISHED", "CHANGES_REQUESTED", "REJECTED"],
     "SalesBy": "marketplace.selectors.purchasing.SALES_BY",
+    "SavedSearchVerdict": "marketplace.serializers.discovery.VERDICTS_TOLD",
     "SuggestionKind": ["MAKE", "MODEL", "TUNER", "TUNE"],
+    "TuneOrdering": "marketplace.serializers.tunes.ORDERINGS",
     "UploadMethod": ["PUT"],
 }
 

@@ -29,6 +29,7 @@ IDENTIFIED: dict[str, dict[str, str]] = {
     "RescueLink": {"link": "/id"},
     "Review": {"review": "/id"},
     "ReviewDetail": {"review": "/id"},
+    "SavedSearch": {"saved_search": "/id"},
     "StockFile": {"stock_file": "/id"},
     "Transfer": {"transfer": "/id"},
     "TuneReview": {"review": "/id"},

@@ -54,8 +54,10 @@ from marketplace.services import (
     purchasing,
     refunds,
     review,
+    saved_searches,
     status,
     stops,
+    trending,
     upkeep,
     versions,
 )
@@ -151,6 +153,7 @@ class Loader:
                 self.argue_about_money,
                 self.pay_tuners,
                 self.stop_versions,
+                self.look_around,
             ):
                 self.say(chapter.__doc__.splitlines()[0].rstrip("."))
                 chapter()
@@ -642,6 +645,23 @@ class Loader:
         )
 
     # Files
+
+    def look_around(self) -> None:
+        """Save searches, and tell of a price that came down to one of them."""
+        trending.refresh_trends(at=self.now)
+        saved_searches.match_listing_changes(at=self.now)  # what was published before is no news
+        for ride in self.rides[:6]:
+            saved_searches.save_search(
+                owner=ride.owner, name=f"New for my {ride.family.model}", query={}, vehicle_id=ride.vehicle.pk, at=self.ago(3)
+            )
+        offer = next(offer for offer in self.offers if offer.tune.price_minor and offer.spec.story == "published")
+        price = offer.tune.price_minor * 9 // 10
+        owner = next(ride.owner for ride in self.rides if not offer.tune.licenses.filter(holder=ride.owner).exists())
+        query = {"tuner": str(offer.tune.tuner_id), "currency": offer.tune.currency, "max_price_minor": price}
+        saved_searches.save_search(owner=owner, name="Worth the money", query=query, at=self.ago(2))
+        listings.update_tune(author=offer.author, tune_id=offer.tune.pk, changes={"price_minor": price}, at=self.ago(1))
+        saved_searches.match_listing_changes(at=self.now)
+        saved_searches.tell_matches(at=self.now)
 
     def _upload(self, owner: User, purpose: str, name: str, content: bytes, content_type: str, *, at: datetime) -> UUID:
         """A READY upload, by the same steps as a phone's."""

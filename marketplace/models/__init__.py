@@ -8,6 +8,7 @@ from marketplace.models.purchasing import *  # noqa: F403
 from marketplace.models.reconciling import *  # noqa: F403
 from marketplace.models.refunds import *  # noqa: F403
 from marketplace.models.releases import *  # noqa: F403
+from marketplace.models.searches import *  # noqa: F403
 from marketplace.models.tunes import *  # noqa: F403
 from marketplace.models.versions import *  # noqa: F403
 from marketplace.models.xrays import *  # noqa: F403

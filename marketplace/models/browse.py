@@ -1,10 +1,13 @@
+from typing import ClassVar
+from uuid import UUID
+
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import Q
 
-__all__ = ["BrowseRow", "SearchPhrase", "SearchRow", "SearchWord"]
+__all__ = ["BrowseRow", "SearchPhrase", "SearchRow", "SearchWord", "TrendRow"]
 
 
 class BrowseRow(models.Model):
@@ -47,6 +50,29 @@ class BrowseRow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scope} {self.scope_id}"
+
+
+class TrendRow(models.Model):
+    """How much a tune on sale is taken up now: among everything, among its make's tunes, and among its model's.
+
+    Written by `services.trending.refresh_trends` alone, on the schedule; rows exist for tunes that somebody took up lately.
+    """
+
+    EVERYTHING: ClassVar[UUID] = UUID(int=0)  # the scope of the list without make and model
+
+    pk = models.CompositePrimaryKey("scope_id", "tune_id")
+    scope_id = models.UUIDField(help_text="Id of the make or the model; zeros for everything.")
+    tune = models.ForeignKey("marketplace.Tune", on_delete=models.CASCADE, related_name="trend_rows")
+    kind = models.CharField(max_length=10)
+    score = models.IntegerField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["scope_id", "-score", "-tune"], name="trendrow_trending", include=["kind"]),  # the list
+        ]
+
+    def __str__(self) -> str:
+        return f"trend of {self.tune_id}"
 
 
 class SearchRow(models.Model):

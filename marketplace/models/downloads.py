@@ -158,6 +158,9 @@ class Flash(models.Model):
         indexes = [
             models.Index(name="flash_own_newest", fields=["reporter", "-received_at", "-id"]),
             models.Index(name="flash_of_vehicle", fields=["vehicle_id", "-flashed_at"]),  # what is installed now
+            models.Index(  # what was flashed lately
+                name="flash_trend", fields=["received_at"], condition=Q(outcome=FlashOutcome.SUCCEEDED)
+            ),
             models.Index(  # two by different buyers within a day stop the version
                 name="flash_hard_failures", fields=["version", "received_at"], condition=Q(counts_as_hard_failure=True)
             ),

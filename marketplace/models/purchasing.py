@@ -149,6 +149,7 @@ class Purchase(models.Model):
             models.Index(  # the reconciler books the provider's fees
                 fields=["paid_at"], name="purchase_paid_newest", condition=Q(paid_at__isnull=False, amount_minor__gt=0)
             ),
+            models.Index(fields=["paid_at"], name="purchase_trend", condition=Q(status=PurchaseStatus.PAID)),  # what was bought lately
             models.Index(  # expiry and the reconciler walk what waits
                 fields=["created_at"], name="purchase_pending", condition=Q(status=PurchaseStatus.PENDING)
             ),

@@ -79,6 +79,7 @@ class Tune(models.Model):
     suspension_note = models.TextField(blank=True, default="")
 
     latest_version = models.ForeignKey("marketplace.TuneVersion", on_delete=models.SET_NULL, null=True, blank=True, related_name="+")
+    latest_version_at = models.DateTimeField(null=True, blank=True, help_text="When that one was published.")
     listed = models.BooleanField(default=False)
     emissions_class = models.CharField(max_length=18, choices=EmissionsClass, blank=True, default="")
     fuel_octane = models.PositiveSmallIntegerField(null=True, blank=True)
@@ -147,6 +148,9 @@ class Tune(models.Model):
             models.Index(fields=["emissions_class"], name="tune_emissions_listed", condition=Q(listed=True)),
             # a tuner's page and own listings
             models.Index(fields=["tuner", "-published_at", "-id"], name="tune_of_tuner", condition=Q(listed=True)),
+            models.Index(  # what is new of followed tuners
+                fields=["tuner", "-latest_version_at", "-id"], name="tune_followed", condition=Q(listed=True)
+            ),
             models.Index(fields=["tuner", "-created_at", "-id"], name="tune_own_newest"),
         ]
 
@@ -172,6 +176,7 @@ class Favorite(models.Model):
         ]
         indexes = [
             models.Index(fields=["user", "-created_at", "-id"], name="favorite_own_newest"),  # the rider's list
+            models.Index(fields=["created_at"], name="favorite_trend"),  # what was marked lately
         ]
 
     def __str__(self) -> str:

@@ -1,5 +1,5 @@
 """The HTTP side of every refusal of the marketplace."""
 
-from marketplace.problems import cases, payouts, purchasing, trust, tunes
+from marketplace.problems import cases, payouts, purchasing, searches, trust, tunes
 
-PROBLEMS = [*cases.PROBLEMS, *payouts.PROBLEMS, *purchasing.PROBLEMS, *trust.PROBLEMS, *tunes.PROBLEMS]
+PROBLEMS = [*cases.PROBLEMS, *payouts.PROBLEMS, *purchasing.PROBLEMS, *searches.PROBLEMS, *trust.PROBLEMS, *tunes.PROBLEMS]

@@ -287,3 +287,31 @@ def _conditions(filters: Mapping[str, Any], scope: Scope, tune: str) -> tuple[li
             parameters.append(ecu_code(filters[name]) if name in {"hardware_number", "calibration_id"} else filters[name])
         where.append(f"{tune} IN (SELECT f.tune_id FROM marketplace_fitment f WHERE {' AND '.join(together)})")
     return where, parameters
+
+
+def membership(
+    filters: Mapping[str, Any],
+    scope: Scope,
+    *,
+    vehicle: VehicleFacts | None = None,
+    verdict: str | None = None,
+    match: str | None = None,
+    tune_id: UUID | None = None,
+) -> tuple[str, list[Any]]:
+    """Whether a list has a tune, or any at all, as an SQL condition with its parameters: by the conditions of `statement`."""
+    if vehicle is not None and scope is EVERYTHING and verdict != MISMATCH:
+        scope = Scope(make_id=vehicle.make_id, model_id=vehicle.model_id)
+    tune, driver = ("b.id", "marketplace_tune b") if scope.id is None else ("b.tune_id", "marketplace_browserow b")
+    where, parameters = _conditions(filters, scope, tune)
+    if vehicle is not None:
+        mask, masked = tune_mask_sql(vehicle)
+        driver += f" JOIN marketplace_tune t ON t.id = {tune} CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"
+        where.append(_VERDICT_CONDITION[verdict])
+        parameters = [*masked, *parameters]
+    if match is not None:
+        where.append(f"{tune} IN (SELECT s.tune_id FROM marketplace_searchrow s WHERE s.document @@ to_tsquery('revsync_search', %s))")
+        parameters.append(match)
+    if tune_id is not None:
+        where.append(f"{tune} = %s")
+        parameters.append(tune_id)
+    return f"EXISTS (SELECT FROM {driver} WHERE {' AND '.join(where)})", parameters

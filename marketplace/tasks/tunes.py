@@ -5,7 +5,7 @@ from uuid import UUID
 from core import clock
 from core.schedule import every
 from core.tasks import task
-from marketplace.services import upkeep
+from marketplace.services import trending, upkeep
 
 
 @every(minutes=10, name="refresh_popularity")
@@ -13,6 +13,13 @@ from marketplace.services import upkeep
 def refresh_popularity() -> None:
     """Bring the order "popular" up to date."""
     upkeep.refresh_popularity(at=clock.now())
+
+
+@every(minutes=15, name="refresh_trends")
+@task(max_attempts=2)
+def refresh_trends() -> None:
+    """Bring the list of trending tunes up to date."""
+    trending.refresh_trends(at=clock.now())
 
 
 @task(max_attempts=5)

@@ -87,6 +87,9 @@ NOT_AUDITED = {
     "acknowledge_recall": "a row that is never changed and has its time and person itself",
     "add_favorite": "a mark of one's own",
     "remove_favorite": "a mark of one's own",
+    "save_search": "a mark of one's own",
+    "update_saved_search": "a mark of one's own",
+    "delete_saved_search": "a mark of one's own",
     "update_tune": "words; another price is recorded",
     "update_tune_version": "a draft; its submission is recorded, and the files can't be changed",
 }

@@ -21,7 +21,7 @@ from core.testing.matrix import Recipe
 
 RECIPES: dict[str, Recipe] = {}
 REFUSALS: dict[tuple[str, str], Recipe] = {}
-MODULES = ("platform", "users", "tuners", "garage", "tunes", "purchasing", "trust", "cases", "payouts")
+MODULES = ("platform", "users", "tuners", "garage", "tunes", "discovery", "purchasing", "trust", "cases", "payouts")
 
 
 def recipe(*names: str) -> Callable[[Recipe], Recipe]:

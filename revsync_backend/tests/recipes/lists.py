@@ -18,19 +18,20 @@ from garage.tests.factories import (
     VehicleModFactory,
 )
 from marketplace.enums import TuneStatus
-from marketplace.models import Download, Favorite, Flash, Tune
+from marketplace.models import Download, Favorite, Flash, SavedSearch, TrendRow, Tune
 from marketplace.tests.factories import (
     CaseFactory,
     FavoriteFactory,
     PayoutFactory,
     PurchaseFactory,
     RefundFactory,
+    SavedSearchFactory,
     TuneFactory,
     TuneVersionFactory,
 )
 from revsync_backend.tests.recipes.payouts import account_of
 from tuners.enums import ReviewState, SuspensionReason, TunerStatus
-from tuners.models import TunerCertification, TunerProfile, TunerReview
+from tuners.models import TunerCertification, TunerFollow, TunerProfile, TunerReview
 from tuners.tests.factories import TunerCertificationFactory, TunerProfileFactory, TunerReviewFactory
 from users.models import Notice, UserDevice
 from users.tests.factories import NoticeFactory, UserDeviceFactory
@@ -69,6 +70,17 @@ def _suspend(tuner_id):
     TunerProfile.objects.filter(pk=tuner_id).update(
         status=TunerStatus.SUSPENDED, suspension_reason=SuspensionReason.SAFETY, suspension_note="Under test.", suspended_at=AT
     )
+
+
+def _trending():
+    tune = TuneFactory(published=True)
+    TrendRow.objects.create(scope_id=TrendRow.EVERYTHING, tune=tune, kind=tune.kind, score=7)
+    return tune.pk
+
+
+def _of_a_followed_tuner(kit):
+    followed = TunerFollow.objects.filter(follower=kit.user).first()
+    return TuneFactory(tuner=followed.tuner, published=True, published_at=AT, created_at=AT).pk
 
 
 LISTS: dict[str, Filling] = {
@@ -156,6 +168,11 @@ LISTS: dict[str, Filling] = {
         add=lambda kit, world: FavoriteFactory(user=kit.user, tune=TuneFactory(published=True), created_at=AT).tune_id,
         remove=lambda tune_id: Favorite.objects.filter(tune_id=tune_id).delete(),
         id_of=lambda row: row["tune"]["id"],
+    ),
+    "list_trending_tunes": Filling(add=lambda kit, world: _trending(), remove=_archive, filters={"kind": "MOTORCYCLE"}),
+    "list_followed_tunes": Filling(add=lambda kit, world: _of_a_followed_tuner(kit), remove=_archive),
+    "list_saved_searches": Filling(
+        add=lambda kit, world: SavedSearchFactory(owner=kit.user, created_at=AT).pk, remove=deletes(SavedSearch)
     ),
     "list_own_tunes": Filling(
         add=lambda kit, world: TuneFactory(tuner=kit.profile, created_at=AT).pk, remove=deletes(Tune), filters={"status": "DRAFT"}
