@@ -79,13 +79,26 @@ class ProviderDifferenceAdmin(ReadOnlyAdmin):
         events = WebhookEvent.objects.exclude(intent_id="").filter(intent_id=row.intent_id).order_by("-received_at")[:50]
         return [
             Panel(
+                "What went back of this payment",
+                ("When", "Amount", "Refund or dispute", "Came back"),
+                [
+                    (
+                        f"{each.created_at:%Y-%m-%d %H:%M}",
+                        amount_text(each.amount_minor, row.currency),
+                        each.provider_id,
+                        f"{each.failed_at:%Y-%m-%d %H:%M}" if each.failed_at else "",
+                    )
+                    for each in row.returns.order_by("pk")[:50]
+                ],
+            ),
+            Panel(
                 "Events of this payment",
                 ("Received", "Type", "Status", "Note"),
                 [
                     (link_to(each, f"{each.received_at:%Y-%m-%d %H:%M:%S}"), each.type, each.get_status_display(), each.note)
                     for each in events
                 ],
-            )
+            ),
         ]
 
 

@@ -62,6 +62,7 @@ class LedgerAccount(TextChoices):
     DISPUTES = "DISPUTES", "Held by banks in disputes"
     PAYOUTS = "PAYOUTS", "Paid out to tuners"
     LOSSES = "LOSSES", "Borne by the platform: lost beyond the shares of a sale"
+    SUSPENSE = "SUSPENSE", "Received for no purchase that we know"
 
 
 class LedgerCause(TextChoices):
@@ -76,3 +77,7 @@ class LedgerCause(TextChoices):
     PAYOUT = "PAYOUT", "Money was paid out"
     PAYOUT_FAILED = "PAYOUT_FAILED", "A payout came back"
     ADJUSTMENT = "ADJUSTMENT", "Staff corrected the books"
+    PARKED = "PARKED", "A payment came that belongs to no purchase"
+    PARKED_REFUND = "PARKED_REFUND", "It went back to its payer"
+    PARKED_BACK = "PARKED_BACK", "What went back to its payer came back"
+    PARKED_CLAIMED = "PARKED_CLAIMED", "Its purchase was found"

@@ -2,16 +2,25 @@
 
 from django.db.models import TextChoices
 
-__all__ = ["DifferenceReason", "DifferenceState"]
+__all__ = ["PARKED_REASONS", "DifferenceReason", "DifferenceState"]
 
 
 class DifferenceReason(TextChoices):
     NOBODYS = "NOBODYS", "A payment that belongs to no purchase of ours"
-    NOT_REBUILT = "NOT_REBUILT", "A payment whose purchase was lost and can't be written again"
+    NOT_REBUILT = "NOT_REBUILT", "Lost here, and can't be written again"
     SECOND_PAYMENT = "SECOND_PAYMENT", "A second payment of one purchase"
     NOT_AS_AGREED = "NOT_AS_AGREED", "Amount, currency or purchase are not what was agreed"
     UNKNOWN_THERE = "UNKNOWN_THERE", "The provider does not know what we know"
     OTHER_STATE = "OTHER_STATE", "The provider and we say different things of its state"
+
+
+# Of these a payment was captured and belongs to no purchase.
+PARKED_REASONS = (
+    DifferenceReason.NOBODYS,
+    DifferenceReason.NOT_REBUILT,
+    DifferenceReason.SECOND_PAYMENT,
+    DifferenceReason.NOT_AS_AGREED,
+)
 
 
 class DifferenceState(TextChoices):

@@ -366,7 +366,7 @@ class LedgerSet(models.Model):
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     cause = models.CharField(max_length=14, choices=LedgerCause)
-    cause_id = models.UUIDField(help_text="The purchase, refund, dispute or payout.")
+    cause_id = models.UUIDField(help_text="The purchase, refund, dispute, payout, or parked payment.")
     purchase = models.ForeignKey(Purchase, on_delete=models.PROTECT, null=True, blank=True, related_name="ledger_sets")
     currency = models.CharField(max_length=3)
     tax_minor = models.IntegerField(default=0)

@@ -1,10 +1,10 @@
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 
 from core.ids import new_id
 from marketplace.enums import DifferenceReason, DifferenceState, PaymentProvider
 
-__all__ = ["ProviderDifference", "ProviderWatch"]
+__all__ = ["ParkedReturn", "ProviderDifference", "ProviderWatch"]
 
 
 class ProviderWatch(models.Model):
@@ -73,3 +73,32 @@ class ProviderDifference(models.Model):
 
     def __str__(self) -> str:
         return f"{self.reason} {self.object_id} ({self.state})"
+
+
+class ParkedReturn(models.Model):
+    """Money that went back to the payer of a payment without a purchase; the books name it as their cause.
+
+    By a refund, made here or at the provider, or by the payer's bank in a dispute (with the provider's fee for that). What a
+    bank did not take or decided for us (`failed_at`) is with us again. Never deleted: the books point to it. Holds no name.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    difference = models.ForeignKey(ProviderDifference, on_delete=models.PROTECT, related_name="returns")
+    provider_id = models.CharField(max_length=80, help_text="The provider's refund or dispute.")
+    amount_minor = models.BigIntegerField()
+    fee_minor = models.BigIntegerField(default=0)
+    fee_returned_minor = models.BigIntegerField(default=0)
+    created_at = models.DateTimeField()
+    failed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["provider_id"], name="parkedreturn_provider_id_once"),  # webhook and reconciler
+            models.CheckConstraint(
+                name="parkedreturn_amounts_possible",
+                condition=Q(amount_minor__gte=1, fee_minor__gte=0, fee_returned_minor__gte=0, fee_returned_minor__lte=F("fee_minor")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider_id} ({self.amount_minor})"

@@ -111,6 +111,31 @@ def post_payout_failed(*, amount_minor: int) -> Posting:
     return _posting({Account.PAYOUTS: -amount_minor, Account.TUNER: amount_minor})
 
 
+def post_parked(*, amount_minor: int, fee_returned_minor: int = 0) -> Posting:
+    """Money came, or came back, and we don't know for what."""
+    return _posting(
+        {
+            Account.BUYER_CLEARING: -amount_minor - fee_returned_minor,
+            Account.SUSPENSE: amount_minor,
+            Account.PROVIDER_FEE: fee_returned_minor,
+        }
+    )
+
+
+def post_unparked(*, amount_minor: int, fee_minor: int = 0) -> Posting:
+    """It went back, by a refund or with the fee of a dispute."""
+    return _posting(
+        {Account.SUSPENSE: -amount_minor, Account.BUYER_CLEARING: amount_minor + fee_minor, Account.PROVIDER_FEE: -fee_minor}
+    )
+
+
+def post_claimed(*, amount_minor: int, fee_minor: int) -> Posting:
+    """Its purchase was found: what is left, and the fees of its disputes, are booked there."""
+    return _posting(
+        {Account.SUSPENSE: -amount_minor, Account.BUYER_CLEARING: amount_minor - fee_minor, Account.PROVIDER_FEE: fee_minor}
+    )
+
+
 def _taken(amount_minor: int, left: Shares) -> Posting:
     accounts = (Account.TAX_PAYABLE, Account.PLATFORM_FEE, Account.TUNER)
     shares = (left.tax_minor, left.fee_minor, left.tuner_minor)

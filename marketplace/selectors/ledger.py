@@ -1,4 +1,4 @@
-"""The ledger computed anew from what caused it: purchases, refunds, disputes and payouts.
+"""The ledger computed anew from what caused it: purchases, refunds, disputes, payouts, and payments that belong to no purchase.
 
 For each cause the posting that it must have is made by the rules of `policies.books`, in the order in which the causes were
 booked, and compared with what stands there: nothing may be missing, nothing be there without a cause, no amount, tax, tuner or
@@ -14,14 +14,26 @@ from uuid import UUID
 
 from django.db.models import Sum
 
-from marketplace.enums import DisputeStatus, LedgerAccount, LedgerCause, PayoutStatus, RefundStatus
-from marketplace.models import Dispute, LedgerEntry, LedgerSet, Payout, PayoutLine, Purchase, Refund
+from marketplace.enums import PARKED_REASONS, DisputeStatus, LedgerAccount, LedgerCause, PaymentAttemptState, PayoutStatus, RefundStatus
+from marketplace.models import (
+    Dispute,
+    LedgerEntry,
+    LedgerSet,
+    ParkedReturn,
+    PaymentAttempt,
+    Payout,
+    PayoutLine,
+    ProviderDifference,
+    Purchase,
+    Refund,
+)
 from marketplace.policies import books
 from marketplace.policies.books import Posting, Shares
 
 BATCH = 500
 WITHOUT_A_ROW = (LedgerCause.PROVIDER_FEE, LedgerCause.ADJUSTMENT)
 OF_PAYOUTS = (LedgerCause.PAYOUT, LedgerCause.PAYOUT_FAILED)
+OF_PARKED = (LedgerCause.PARKED, LedgerCause.PARKED_REFUND, LedgerCause.PARKED_BACK, LedgerCause.PARKED_CLAIMED)
 
 Progress = Callable[[int], None]
 
@@ -60,6 +72,7 @@ def find_differences(*, progress: Progress | None = None) -> Iterator[str]:
         looked_at += len(payouts)
         if progress is not None:
             progress(looked_at)
+    yield from _of_parked()
     yield from _without_cause()
 
 
@@ -204,13 +217,59 @@ def _of_payouts(payouts: list[Payout]) -> Iterator[str]:
             yield f"payout {payout.pk}: it failed and holds on to what it paid"
 
 
+# Payments without a purchase
+
+
+def _of_parked() -> Iterator[str]:
+    """Each stands in suspense once, less what went back, and is out of it when a purchase has it. They are few: read at once."""
+    found: dict[str, list[ProviderDifference]] = defaultdict(list)
+    for row in ProviderDifference.objects.filter(reason__in=PARKED_REASONS, amount_minor__gt=0).exclude(intent_id="").order_by("pk"):
+        found[row.intent_id].append(row)
+    gone: dict[UUID, list[ParkedReturn]] = defaultdict(list)
+    for each in ParkedReturn.objects.order_by("pk"):
+        gone[each.difference_id].append(each)
+    paid = PaymentAttempt.objects.filter(intent_id__in=found, state=PaymentAttemptState.SUCCEEDED)
+    belong = set(paid.values_list("intent_id", flat=True))
+    booked = {(each.row.cause, each.row.cause_id): each for each in _load(LedgerSet.objects.filter(cause__in=OF_PARKED)).values()}
+    for intent_id, rows in found.items():
+        leads = [row for row in rows if (LedgerCause.PARKED, row.pk) in booked]
+        if len(leads) > 1 or (not leads and intent_id not in belong):
+            yield f"payment {intent_id}: it stands in suspense {len(leads)} times"
+        for lead in leads:
+            for cause, cause_id, expected in _causes_of_parked(lead, gone.pop(lead.pk, []), belongs=intent_id in belong):
+                found_set = booked.pop((cause, cause_id), None)
+                posting = found_set.posting if found_set else {}
+                if posting != expected or (found_set and (found_set.row.currency != lead.currency or found_set.repeated)):
+                    yield f"payment {intent_id}: {cause} is booked as {_text(posting)} and must be {_text(expected)} {lead.currency}"
+    yield from (f"{cause} {cause_id} is booked, and nothing caused it" for cause, cause_id in booked)
+    yield from (f"{each.provider_id} is of no payment in suspense" for rows in gone.values() for each in rows)
+
+
+def _causes_of_parked(lead: ProviderDifference, gone: list[ParkedReturn], *, belongs: bool) -> Iterator[tuple[str, UUID, Posting]]:
+    """Everything that must be booked of a payment in suspense."""
+    yield LedgerCause.PARKED, lead.pk, books.post_parked(amount_minor=lead.amount_minor)
+    left, fees = lead.amount_minor, 0
+    for each in gone:
+        fees += each.fee_minor - each.fee_returned_minor
+        yield LedgerCause.PARKED_REFUND, each.pk, books.post_unparked(amount_minor=each.amount_minor, fee_minor=each.fee_minor)
+        if each.failed_at is not None:
+            back = books.post_parked(amount_minor=each.amount_minor, fee_returned_minor=each.fee_returned_minor)
+            yield LedgerCause.PARKED_BACK, each.pk, back
+        else:
+            left -= each.amount_minor
+    if belongs and (left or fees):
+        yield LedgerCause.PARKED_CLAIMED, lead.pk, books.post_claimed(amount_minor=left, fee_minor=fees)
+
+
 # Sets of nothing
 
 
 def _without_cause() -> Iterator[str]:
     """What is booked of purchases that were never paid, of no purchase, and of payouts that are none."""
-    strange = LedgerSet.objects.exclude(cause__in=[*OF_PAYOUTS, LedgerCause.ADJUSTMENT]).exclude(
-        purchase__paid_at__isnull=False, purchase__amount_minor__gt=0
+    strange = (
+        LedgerSet.objects.exclude(cause__in=[*OF_PAYOUTS, *OF_PARKED, LedgerCause.ADJUSTMENT])
+        .exclude(purchase__paid_at__isnull=False, purchase__amount_minor__gt=0)
+        .exclude(cause=LedgerCause.PROVIDER_FEE, cause_id__in=LedgerSet.objects.filter(cause=LedgerCause.PARKED).values("cause_id"))
     )
     paid = LedgerSet.objects.filter(cause__in=OF_PAYOUTS).exclude(cause_id__in=Payout.objects.values("pk"))
     for cause, cause_id in strange.union(paid).values_list("cause", "cause_id"):

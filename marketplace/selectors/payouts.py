@@ -149,6 +149,37 @@ def list_claimable(*, tuner_id: UUID, currency: str, at: datetime, as_it_was: bo
         return [(entry_id, int(amount)) for entry_id, amount in cursor.fetchall()]
 
 
+# By what an entry is known again in a database that lost it: the cause's id where the provider keeps it beside the money (of
+# purchases, and of refunds that we asked for), else the provider's own.
+_NAMED = """
+SELECT e.id, e.amount_minor, s.cause || ' ' ||
+       coalesce(CASE WHEN r.cause = 'PROVIDER' THEN r.provider_refund_id END, d.provider_dispute_id, s.cause_id::text) AS name
+  FROM marketplace_ledgerentry e
+  JOIN marketplace_ledgerset s ON s.id = e.set_id
+  LEFT JOIN marketplace_refund r ON s.cause = 'REFUND' AND r.id = s.cause_id
+  LEFT JOIN marketplace_dispute d ON s.cause = 'DISPUTE_LOST' AND d.id = s.cause_id
+"""
+
+
+def list_line_names(payout_id: UUID) -> list[str]:
+    """By what each entry that a payout pays is known again; always the same. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"{_NAMED} JOIN marketplace_payoutline line ON line.entry_id = e.id WHERE line.payout_id = %s", [payout_id])
+        return [name for _, _, name in cursor.fetchall()]
+
+
+def list_unpaid_names(*, tuner_id: UUID, currency: str) -> dict[UUID, tuple[int, str]]:
+    """Amount and name of each entry of a tuner that is in no payout, released or not. One query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""{_NAMED} WHERE e.account = 'TUNER' AND e.tuner_id = %(tuner)s AND e.currency = %(currency)s
+                   AND s.cause NOT IN ('PAYOUT', 'PAYOUT_FAILED')
+                   AND NOT EXISTS (SELECT FROM marketplace_payoutline line WHERE line.entry_id = e.id AND line.released_at IS NULL)""",
+            {"tuner": tuner_id, "currency": currency},
+        )
+        return {entry_id: (int(amount), name) for entry_id, amount, name in cursor.fetchall()}
+
+
 def list_due(*, at: datetime) -> list[tuple[UUID, str]]:
     """Every tuner and currency with something to pay out and no payout on its way. One query."""
     with connection.cursor() as cursor:

@@ -1,6 +1,6 @@
 """The ledger's only writer: each cause is booked once, balanced, in the transaction of what caused it.
 
-Whoever calls holds the lock of the purchase (or of the payout's tuner), so what is left of a sale can't change meanwhile.
+Whoever calls holds the lock of the purchase (of the payout's tuner, of the parked payment), so what is left can't change meanwhile.
 Every function raises IntegrityError for a cause that is booked already.
 """
 
@@ -11,7 +11,7 @@ from django.db import transaction
 from django.db.models import Sum
 
 from marketplace.enums import LedgerAccount, LedgerCause
-from marketplace.models import LedgerEntry, LedgerSet, Payout, Purchase
+from marketplace.models import LedgerEntry, LedgerSet, ParkedReturn, Payout, ProviderDifference, Purchase
 from marketplace.policies import books
 from marketplace.policies.books import Posting, Shares
 
@@ -84,6 +84,35 @@ def book_payout_failed(*, payout: Payout, at: datetime) -> LedgerSet:
     return _book_of_tuner(LedgerCause.PAYOUT_FAILED, payout, books.post_payout_failed(amount_minor=payout.amount_minor), at=at)
 
 
+def book_parked(*, difference: ProviderDifference, at: datetime) -> LedgerSet:
+    """Book a captured payment that belongs to no purchase: until somebody decides it stands in suspense."""
+    return _book_parked(LedgerCause.PARKED, difference, difference.pk, books.post_parked(amount_minor=difference.amount_minor), at=at)
+
+
+def book_parked_claimed(*, difference: ProviderDifference, amount_minor: int, fee_minor: int, at: datetime) -> LedgerSet:
+    """Book that its purchase was found: what is left of it leaves suspense, because sale, refunds and disputes are booked there."""
+    posting = books.post_claimed(amount_minor=amount_minor, fee_minor=fee_minor)
+    return _book_parked(LedgerCause.PARKED_CLAIMED, difference, difference.pk, posting, at=at)
+
+
+def book_parked_refund(*, gone: ParkedReturn, at: datetime) -> LedgerSet:
+    """Book that it went back to its payer, all of it or a part, and the fee that a dispute cost."""
+    posting = books.post_unparked(amount_minor=gone.amount_minor, fee_minor=gone.fee_minor)
+    return _book_parked(LedgerCause.PARKED_REFUND, gone.difference, gone.pk, posting, at=at)
+
+
+def book_parked_back(*, gone: ParkedReturn, at: datetime) -> LedgerSet:
+    """Book that what went back came back, and the fee where the provider returns it."""
+    posting = books.post_parked(amount_minor=gone.amount_minor, fee_returned_minor=gone.fee_returned_minor)
+    return _book_parked(LedgerCause.PARKED_BACK, gone.difference, gone.pk, posting, at=at)
+
+
+def book_parked_fee(*, difference: ProviderDifference, amount_minor: int, currency: str, at: datetime) -> LedgerSet:
+    """Book what the provider kept of a payment that belongs to no purchase: the platform bears it, given back or not."""
+    booked = LedgerSet(cause=LedgerCause.PROVIDER_FEE, cause_id=difference.pk, currency=currency, at=at)
+    return _write(booked, books.post_provider_fee(amount_minor=amount_minor), tuner_id=None, available_at=None)
+
+
 def shares_left(purchase: Purchase) -> Shares:
     """What the books still have of a sale, by account. One query."""
     sums = dict(
@@ -131,7 +160,12 @@ def _book_of_tuner(cause: LedgerCause, payout: Payout, posting: Posting, *, at: 
     return _write(booked, posting, tuner_id=payout.tuner_id, available_at=at)
 
 
-def _write(booked: LedgerSet, posting: Posting, *, tuner_id: UUID, available_at: datetime | None) -> LedgerSet:
+def _book_parked(cause: LedgerCause, difference: ProviderDifference, cause_id: UUID, posting: Posting, *, at: datetime) -> LedgerSet:
+    booked = LedgerSet(cause=cause, cause_id=cause_id, currency=difference.currency, at=at)
+    return _write(booked, posting, tuner_id=None, available_at=None)
+
+
+def _write(booked: LedgerSet, posting: Posting, *, tuner_id: UUID | None, available_at: datetime | None) -> LedgerSet:
     with transaction.atomic():
         booked.save(force_insert=True)
         LedgerEntry.objects.bulk_create(

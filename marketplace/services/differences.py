@@ -10,12 +10,11 @@ from django.utils.text import Truncator
 from core import audit
 from core.exceptions import ServiceUnavailable
 from marketplace import payments
-from marketplace.enums import DifferenceReason, DifferenceState, PaymentAttemptState
+from marketplace.enums import PARKED_REASONS, DifferenceReason, DifferenceState, PaymentAttemptState
 from marketplace.exceptions import DifferenceEnded, DifferenceNotFound, NothingCaptured
 from marketplace.models import PaymentAttempt, ProviderDifference
 from marketplace.payments import Intent
-
-PARKED = (DifferenceReason.NOBODYS, DifferenceReason.NOT_REBUILT, DifferenceReason.SECOND_PAYMENT, DifferenceReason.NOT_AS_AGREED)
+from marketplace.services.parked import follow_parked_refund, keep_in_books
 
 
 def purchase_id_in(intent: Intent) -> UUID | None:
@@ -54,6 +53,8 @@ def note_difference(
         )
         if is_new:
             audit.record(act="difference.found", actor_id=None, subject_id=row.pk, at=at, reason=said["ours"], kind=reason)
+            if row.amount_minor and reason in PARKED_REASONS:
+                keep_in_books(intent_id=row.intent_id, at=at)
             return row
         for name, value in said.items():
             setattr(row, name, value)
@@ -64,34 +65,40 @@ def note_difference(
 
 
 def end_differences(*, object_id: str, at: datetime) -> int:
-    """The two agree about an object: what was open about it is GONE; how many. One statement."""
+    """The two agree about an object: what was open about it is GONE, and a payment that was parked leaves suspense; how many."""
     rows = ProviderDifference.objects.filter(provider=payments.PROVIDER, object_id=object_id, state=DifferenceState.OPEN)
-    return rows.update(state=DifferenceState.GONE, ended_at=at)
+    ended = rows.update(state=DifferenceState.GONE, ended_at=at)
+    if ended:
+        keep_in_books(intent_id=object_id, at=at)
+    return ended
 
 
 def refund_difference(*, difference_id: UUID, actor_id: UUID, reason: str, at: datetime) -> ProviderDifference:
     """Give a captured payment that licenses nobody back to its payer, all that is left of it.
 
-    Called by staff. Talks to the provider, so never call it in a transaction; the key follows from the row, so a repeat
-    gives back once. Raises: DifferenceNotFound, DifferenceEnded, NothingCaptured, ServiceUnavailable.
+    Called by staff. Talks to the provider, so never call it in a transaction; the key follows from the row and from what came
+    back before, so a repeat gives back once. Raises: DifferenceNotFound, DifferenceEnded, NothingCaptured, ServiceUnavailable.
     """
     row = _open(ProviderDifference.objects.filter(pk=difference_id).first())
     paid_for = PaymentAttempt.objects.filter(intent_id=row.intent_id, state=PaymentAttemptState.SUCCEEDED).exists()
-    if row.reason not in PARKED or not row.intent_id or paid_for:
+    if row.reason not in PARKED_REASONS or not row.intent_id or paid_for:
         raise NothingCaptured
     try:
         charge = payments.find_charge(row.intent_id)
-        known = next(iter(payments.list_refunds(intent_id=row.intent_id)), None)
+        made = list(payments.list_refunds(intent_id=row.intent_id))
+        known = next((each for each in made if not each.is_failed), None)
         if charge is None or (charge.refunded_minor == charge.amount_minor and known is None):
             raise NothingCaptured
         left = charge.amount_minor - charge.refunded_minor
         if left:
             known = payments.create_refund(
-                key=f"difference-{row.pk}-{left}",
+                key=f"difference-{row.pk}-{left}-{sum(each.is_failed for each in made)}",  # one that came back is answered under its own
                 intent_id=row.intent_id,
                 amount_minor=left,
                 metadata={"difference": str(row.pk)},
             )
+        for given in list(payments.list_refunds(intent_id=row.intent_id)):
+            follow_parked_refund(truth=given, at=at)
     except (payments.ProviderUnavailable, payments.ProviderUnsure) as trouble:
         raise ServiceUnavailable("payments", retry_after_seconds=5) from trouble
     except payments.ProviderRefused as refusal:

@@ -22,6 +22,7 @@ from marketplace.policies import cases as case_policies
 from marketplace.selectors.disputes import evidence_fields, evidence_text, gather_evidence
 from marketplace.services.books import book_dispute_lost, book_dispute_opened, book_dispute_won
 from marketplace.services.locks import lock_purchase
+from marketplace.services.parked import follow_parked_dispute
 from marketplace.services.refunds import paid_purchase_of
 from marketplace.services.rights import restore_license, revoke_license, suspend_license
 from marketplace.services.settlement import CLOCKS_DIFFER_BY, alarm, provider_answers
@@ -293,7 +294,12 @@ def apply_dispute_event(*, event: WebhookEvent, at: datetime) -> None:
 
     Called by the inbox. Raises: PaymentMismatch, UnknownToProvider, ProviderUnavailable, ServiceUnavailable.
     """
-    apply_dispute(truth=payments.get_dispute(event.object_id), at=at)
+    _follow(payments.get_dispute(event.object_id), at=at)
+
+
+def _follow(truth: payments.Dispute, *, at: datetime) -> Dispute | None:
+    """A dispute of a payment without a purchase is booked as such; any other is a purchase's. Raises: as `apply_dispute`."""
+    return None if follow_parked_dispute(truth=truth, at=at) else apply_dispute(truth=truth, at=at)
 
 
 def reconcile_disputes(*, at: datetime, limit: int = LOOKED_AT_ONCE) -> int:
@@ -320,11 +326,11 @@ def rebuild_disputes(*, since: datetime, at: datetime) -> int:
     for truth in list(payments.list_disputes(since=since - CLOCKS_DIFFER_BY)):
         known = Dispute.objects.filter(provider_dispute_id=truth.id).exists()
         try:
-            apply_dispute(truth=truth, at=at)
+            dispute = _follow(truth, at=at)
         except PaymentMismatch as mismatch:
             alarm(subject_id=UUID(int=0), note=str(mismatch), at=at)
         else:
-            written += not known
+            written += not known and dispute is not None
     return written
 
 

@@ -170,7 +170,10 @@ def recheck_account(*, account_id: str, at: datetime) -> None:
 
 
 def rebuild_accounts(*, since: datetime, at: datetime) -> int:
-    """Write accounts that a restored database has lost, by their metadata; how many. See `marketplace.services.reconciler`."""
+    """Write accounts that a restored database has lost, by their metadata; how many. See `marketplace.services.reconciler`.
+
+    One of a tuner who deleted the account since is written too: payouts went there. It holds nothing that names anybody.
+    """
     written = 0
     for account in payments.list_accounts(since=since - timedelta(days=1)):
         try:
@@ -180,7 +183,9 @@ def rebuild_accounts(*, since: datetime, at: datetime) -> int:
         tuner = TunerProfile.objects.filter(pk=tuner_id).first()
         if tuner is None or PayoutAccount.objects.filter(Q(account_id=account.id) | Q(tuner=tuner, account_id__isnull=False)).exists():
             continue
-        row, _ = PayoutAccount.objects.get_or_create(tuner=tuner, defaults={"id": row_id, "created_at": at})
-        _attach(row, account, at=at)
+        known = {"account_id": account.id, "state": state_of(account), "checked_at": at}
+        row, is_new = PayoutAccount.objects.get_or_create(tuner=tuner, defaults={"id": row_id, "created_at": at, **known})
+        if not is_new:
+            _attach(row, account, at=at)
         written += 1
     return written

@@ -17,11 +17,11 @@ from core.tasks import enqueue
 from marketplace import payments
 from marketplace.enums import PayoutStatus
 from marketplace.exceptions import PaymentMismatch
-from marketplace.models import Payout, PayoutAccount, PayoutLine, WebhookEvent
+from marketplace.models import Payout, PayoutLine, WebhookEvent
 from marketplace.money import amount_text
-from marketplace.policies.payouts import GIVE_UP_AFTER, TRY_LATER, blockers_of, minimum_of
+from marketplace.policies.payouts import GIVE_UP_AFTER, TRY_LATER, blockers_of, minimum_of, pack_lines
 from marketplace.policies.purchasing import KEY_TRUSTED_FOR
-from marketplace.selectors.payouts import find_account_of, get_balance, list_claimable, list_due
+from marketplace.selectors.payouts import find_account_of, get_balance, list_claimable, list_due, list_line_names
 from marketplace.services.books import book_payout, book_payout_failed
 from marketplace.services.payout_accounts import recheck_account
 from marketplace.services.settlement import CLOCKS_DIFFER_BY, alarm
@@ -135,7 +135,7 @@ def _transfer(payout: Payout, *, at: datetime) -> bool:
             amount_minor=payout.amount_minor,
             currency=payout.currency,
             group=payout.group,
-            metadata=_metadata(payout),
+            metadata=_metadata(payout) | pack_lines(list_line_names(payout.pk)),
         ).id
 
     return _step(payout, "transfer_id", create, lambda: _find_transfer(payout), at=at)
@@ -151,7 +151,7 @@ def _send(payout: Payout, *, at: datetime) -> bool:
             metadata=_metadata(payout),
         ).id
 
-    return _step(payout, "bank_payout_id", create, lambda: _find_bank_payout(payout), at=at)
+    return _step(payout, "bank_payout_id", create, lambda: find_bank_payout(payout), at=at)
 
 
 def _reverse(payout: Payout, *, at: datetime) -> bool:
@@ -169,10 +169,14 @@ def _reverse(payout: Payout, *, at: datetime) -> bool:
 def _step(payout: Payout, name: str, create, find, *, at: datetime) -> bool:
     """Ask the provider for what `name` shall hold the id of, or find it, where an answer was lost; note it on the row."""
     mine = Payout.objects.filter(pk=payout.pk, attempt=payout.attempt, **{f"{name}__isnull": True})
-    if payout.asked_at is None:
-        mine.update(asked_at=at)  # committed before the call: how old the key is
+    found = None
     try:
-        found = create() if payout.asked_at is None or at - payout.asked_at < KEY_TRUSTED_FOR else find()
+        if payout.asked_at is None and at - payout.created_at >= KEY_TRUSTED_FOR:
+            found = find()  # perhaps a restored row, whose call was lost with the newer ones, and its key is forgotten
+        if found is None and payout.asked_at is None:
+            mine.update(asked_at=at)  # committed before the call: how old the key is
+        if found is None:
+            found = create() if at - (payout.asked_at or at) < KEY_TRUSTED_FOR else find()
     except payments.ProviderUnsure:
         found = find()
     except payments.ProviderRefused as refusal:
@@ -283,7 +287,8 @@ def _find_transfer(payout: Payout) -> str | None:
     return next((row.id for row in payments.list_transfers(group=payout.group) if _is_ours(payout, row.metadata)), None)
 
 
-def _find_bank_payout(payout: Payout) -> str | None:
+def find_bank_payout(payout: Payout) -> str | None:
+    """What was sent to the bank for a payout, by the provider's own list. Raises: ProviderUnavailable, ProviderRefused."""
     since = payout.created_at - CLOCKS_DIFFER_BY
     rows = payments.list_payouts(account_id=_account_id(payout), since=since)
     return next((row.id for row in rows if _is_ours(payout, row.metadata)), None)
@@ -356,50 +361,3 @@ def _look_at_arrived(*, at: datetime) -> int:
         except PaymentMismatch as mismatch:
             alarm(subject_id=payout.pk, note=str(mismatch), at=at)
     return len(rows)
-
-
-def rebuild_payouts(*, since: datetime, at: datetime) -> int:
-    """Write payouts that a restored database has lost, from the provider's transfers; how many. See `marketplace.services.reconciler`.
-
-    What each paid is not known any more: its lines are the oldest that were available. The amount is, and the books have it.
-    """
-    written = 0
-    for transfer in reversed(list(payments.list_transfers(since=since))):
-        try:
-            payout_id = UUID(transfer.metadata.get("payout", ""))
-        except ValueError:
-            continue
-        account = PayoutAccount.objects.filter(account_id=transfer.account_id).first()
-        if account is None or transfer.reversed_minor or Payout.objects.filter(pk=payout_id).exists():
-            continue  # what came back moved nothing
-        written += _rebuild(payout_id, account, transfer, at=at)
-    return written
-
-
-def _rebuild(payout_id: UUID, account: PayoutAccount, transfer: payments.Transfer, *, at: datetime) -> bool:
-    with transaction.atomic():
-        User.objects.select_for_update(no_key=True, of=("self",)).get(tuner_profile__pk=account.tuner_id)
-        if Payout.objects.filter(tuner_id=account.tuner_id, currency=transfer.currency, status=PayoutStatus.PENDING).exists():
-            return False  # one at a time: the next round writes the others
-        payout = Payout.objects.create(
-            id=payout_id,
-            tuner_id=account.tuner_id,
-            account=account,
-            currency=transfer.currency,
-            amount_minor=transfer.amount_minor,
-            transfer_id=transfer.id,
-            rebuilt=True,
-            asked_at=transfer.created_at,
-            created_at=transfer.created_at,
-        )
-        claimable = list_claimable(tuner_id=account.tuner_id, currency=transfer.currency, at=transfer.created_at, as_it_was=True)
-        left = transfer.amount_minor
-        takes_all = sum(amount for _, amount in claimable) == left
-        for entry_id, amount in claimable:
-            if takes_all or amount <= left:
-                PayoutLine.objects.create(payout=payout, entry_id=entry_id)
-                left -= amount
-        book_payout(payout=payout, at=at)
-        audit.record(act="payout.rebuilt", actor_id=None, subject_id=payout.pk, at=at, transfer=transfer.id)
-        enqueue("marketplace.tasks.payouts.send_payout", payout_id=payout.pk)
-    return True

@@ -11,6 +11,7 @@ from marketplace.enums import LedgerCause, PaymentAttemptState
 from marketplace.models import LedgerSet, PaymentAttempt, Purchase
 from marketplace.services.books import book_provider_fee
 from marketplace.services.locks import lock_purchase
+from marketplace.services.parked import is_fee_booked
 from marketplace.services.settlement import alarm
 
 LOOKED_AT_A_ROUND = 300
@@ -34,7 +35,7 @@ def reconcile_provider_fees(*, at: datetime) -> int:
         except payments.UnknownToProvider:
             alarm(subject_id=purchase_id, note=f"the provider does not know {intent_id}", at=at)
             continue
-        if charge is not None and charge.fee_minor > 0:
+        if charge is not None and charge.fee_minor > 0 and not is_fee_booked(str(intent_id)):
             _book(purchase_id, amount_minor=charge.fee_minor, currency=charge.fee_currency, at=at)
     return len(rows)
 

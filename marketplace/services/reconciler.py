@@ -49,13 +49,14 @@ OPEN_WORK: tuple[str, ...] = (
     "marketplace.services.payout_accounts.reconcile_accounts",
     "marketplace.services.payouts.reconcile_payouts",
     "marketplace.services.provider_fees.reconcile_provider_fees",
+    "marketplace.services.parked.reconcile_parked",
 )
 
 REBUILDERS: tuple[str, ...] = (
     "marketplace.services.refunds.rebuild_refunds",
     "marketplace.services.disputes.rebuild_disputes",
     "marketplace.services.payout_accounts.rebuild_accounts",
-    "marketplace.services.payouts.rebuild_payouts",
+    "marketplace.services.payout_rebuilding.rebuild_payouts",
 )
 
 

@@ -45,6 +45,7 @@ from marketplace.policies.purchasing import KEY_TRUSTED_FOR
 from marketplace.services.books import book_owed_paid, book_refund, book_refund_failed
 from marketplace.services.cases import add_message, lock_case, open_case, resolve_case
 from marketplace.services.locks import lock_purchase
+from marketplace.services.parked import follow_parked_refund
 from marketplace.services.rights import lock_license, revoke_license
 from marketplace.services.settlement import CLOCKS_DIFFER_BY, alarm, apply_intent, provider_answers
 from users.enums import NoticeSeverity, NoticeType
@@ -233,11 +234,14 @@ def send_refund(*, refund_id: UUID, at: datetime) -> Refund | None:
         refund = Refund.objects.select_related("purchase").get(pk=refund_id)
         if refund.status != RefundStatus.PENDING or refund.reserved_at is None or refund.provider_refund_id is not None:
             return refund
-        Refund.objects.filter(pk=refund.pk, attempt=refund.attempt, asked_provider_at=None).update(asked_provider_at=at)
-        began = refund.asked_provider_at or at
+        began, truth = refund.asked_provider_at, None
         with provider_answers():
             try:
-                truth = _ask(refund) if at - began < KEY_TRUSTED_FOR else _look(refund)
+                if began is None and at - refund.reserved_at >= KEY_TRUSTED_FOR:
+                    truth = _look(refund)  # perhaps a restored row, whose call was lost with the newer ones, and its key is forgotten
+                if truth is None:
+                    Refund.objects.filter(pk=refund.pk, attempt=refund.attempt, asked_provider_at=None).update(asked_provider_at=at)
+                    truth = _ask(refund) if at - (began or at) < KEY_TRUSTED_FOR else _look(refund)
             except payments.ProviderUnsure:
                 truth = _look(refund)
             except payments.ProviderRefused as refusal:
@@ -479,9 +483,14 @@ def apply_refund_event(*, event: WebhookEvent, at: datetime) -> None:
     """
     if event.type == "charge.refunded":
         for truth in list(payments.list_refunds(intent_id=event.intent_id)):
-            apply_refund(truth=truth, at=at)
+            _follow(truth, at=at)
         return
-    apply_refund(truth=payments.get_refund(event.object_id), at=at)
+    _follow(payments.get_refund(event.object_id), at=at)
+
+
+def _follow(truth: payments.Refund, *, at: datetime) -> Refund | None:
+    """A refund of a payment without a purchase is booked as such; any other is a purchase's. Raises: as `apply_refund`."""
+    return None if follow_parked_refund(truth=truth, at=at) else apply_refund(truth=truth, at=at)
 
 
 def reconcile_refunds(*, at: datetime, limit: int = LOOKED_AT_ONCE) -> int:
@@ -512,7 +521,7 @@ def rebuild_refunds(*, since: datetime, at: datetime) -> int:
     for truth in list(payments.list_refunds(since=since - CLOCKS_DIFFER_BY)):
         known = Refund.objects.filter(provider_refund_id=truth.id).exists()
         try:
-            refund = apply_refund(truth=truth, at=at)
+            refund = _follow(truth, at=at)
         except PaymentMismatch as mismatch:
             attempt = PaymentAttempt.objects.filter(intent_id=truth.intent_id).first()
             alarm(subject_id=attempt.purchase_id if attempt else UUID(int=0), note=str(mismatch), at=at)

@@ -31,3 +31,12 @@ def _own_place_for_status_copies(monkeypatch):
     from marketplace.services import status
 
     monkeypatch.setattr(status, "COPY_PREFIX", f"tests/status/{uuid.uuid4()}/")
+
+
+@pytest.fixture
+def own(tmp_path, settings):
+    """A provider that knows nothing but what this test does."""
+    server = StandIn(tmp_path)
+    settings.STRIPE_API_BASE = settings.PAYMENTS_SANDBOX_URL = server.url
+    yield server
+    server.kill()

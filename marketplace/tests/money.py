@@ -26,10 +26,10 @@ def sell(tune: Any, *, amount_minor: int = 10_000, ago: timedelta = LONG_AGO, **
     return purchase
 
 
-def give_back(purchase: Any, amount_minor: int, *, at: Any = None) -> Any:
+def give_back(purchase: Any, amount_minor: int, *, at: Any = None, **facts: Any) -> Any:
     """A refund of a part with its booking, as the refund's service leaves it."""
     at = at or clock.now()
-    row = RefundFactory(purchase=purchase, succeeded=True, amount_minor=amount_minor, created_at=at)
+    row = RefundFactory(purchase=purchase, succeeded=True, amount_minor=amount_minor, created_at=at, **facts)
     purchase.refunded_minor += amount_minor
     if purchase.refunded_minor == purchase.captured_minor:
         purchase.status = PurchaseStatus.REFUNDED

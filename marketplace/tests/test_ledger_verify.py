@@ -166,6 +166,6 @@ def test_what_only_the_books_know_is_a_difference(world):
 
 
 def test_it_reads_in_batches(world, django_assert_max_num_queries):
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(16):
         list(find_differences())
     assert LedgerSet.objects.count() > 14

@@ -17,6 +17,7 @@ from marketplace.models import LedgerSet, Payout, PayoutAccount, PayoutLine, Pur
 from marketplace.policies.payouts import minimum_of, next_run_after
 from marketplace.selectors.payouts import get_balance, list_cents
 from marketplace.services import payout_accounts, payouts
+from marketplace.services.payout_rebuilding import rebuild_payouts
 from marketplace.tests.factories import TuneFactory
 from marketplace.tests.money import events_of, fund, give_back, onboard, onboarded_tuner, payable, sell
 from marketplace.tests.purchasing import send_event
@@ -475,8 +476,8 @@ class TestRestored:
             payout = make(tuner)
             transaction.set_rollback(True)
         assert not Payout.objects.exists()
-        assert payouts.rebuild_payouts(since=before, at=clock.now()) == 1
-        assert payouts.rebuild_payouts(since=before, at=clock.now()) == 0
+        assert rebuild_payouts(since=before, at=clock.now()) == 1
+        assert rebuild_payouts(since=before, at=clock.now()) == 0
         run_all()
         found = Payout.objects.get()
         assert (found.pk, found.transfer_id, found.bank_payout_id) == (payout.pk, payout.transfer_id, payout.bank_payout_id)

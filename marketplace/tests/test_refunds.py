@@ -291,6 +291,23 @@ class TestProvider:
         assert Refund.objects.get().status == RefundStatus.SUCCEEDED
         assert LedgerSet.objects.filter(purchase=purchase).count() == 2
 
+    def test_a_restored_promise_is_looked_for_before_it_is_asked_for_again(self, payments, monkeypatch):
+        """The backup has the promise of a part, and not that the provider was asked: after a day its key is forgotten there."""
+        rider, purchase, intent_id = bought(payments)
+        grant(purchase)
+        wish = Refund.objects.get(pk=ask(rider, purchase).json()["id"])
+        decision = {"resolution": "PARTIAL_REFUND", "reason": "Half.", "amount_minor": 4900}
+        refunds.decide_refund(case_id=wish.case_id, actor=UserFactory(admin=True), at=clock.now(), **decision)
+        moment = transaction.savepoint()
+        refunds.send_refund(refund_id=wish.pk, at=clock.now())
+        transaction.savepoint_rollback(moment)
+        monkeypatch.setattr(gateway, "create_refund", lambda **_: pytest.fail("asked again under a key that is forgotten"))
+
+        done = refunds.send_refund(refund_id=wish.pk, at=clock.now() + timedelta(days=2))
+
+        assert done.status == RefundStatus.SUCCEEDED
+        assert [row["amount"] for row in payments.get(f"refunds?payment_intent={intent_id}")["data"]] == [4900]
+
     def test_one_that_was_made_at_the_provider_is_followed(self, payments):
         from marketplace.payments import create_refund
 
