@@ -2,15 +2,16 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
 
 from core.admin_base import Decision, Panel, ReadOnlyAdmin, link_to, mark, short_hash, size
-from core.admin_site import site
+from core.admin_site import Queue, site
 from core.crypto import keyed_hash
-from garage import services, vin
-from garage.enums import TransferState
+from garage import catalog, services, vin
+from garage.enums import TransferState, UnlistedState
 from garage.models import (
     EcuReadout,
     MakeAlias,
@@ -18,6 +19,7 @@ from garage.models import (
     NoReadBackConsent,
     RescueLink,
     StockFile,
+    UnlistedName,
     Vehicle,
     VehicleGeneration,
     VehicleMake,
@@ -229,3 +231,78 @@ class ModelAliasAdmin(ReadOnlyAdmin):
     list_select_related = ("model__make",)
     search_fields = ("name", "model__name")
     ordering = ("folded", "pk")
+
+
+SUGGESTIONS = 8
+
+
+def _merge_fields(name: UnlistedName) -> dict[str, forms.Field]:
+    like = catalog.list_models(q=f"{name.make} {name.model}", kind=name.kind).order_by("quality", "rank", "pk")[:SUGGESTIONS]
+    near = ", ".join(str(model) for model in like)
+    return {
+        "into": forms.CharField(
+            label="Model of the catalogue",
+            max_length=150,
+            help_text=f"As the catalogue spells it, or its id. {f'Near it: {near}.' if near else ''}",
+        ),
+        "adds_alias": forms.BooleanField(label="Find it in searches by this name as well", required=False),
+    }
+
+
+@admin.register(UnlistedName, site=site)
+class UnlistedNameAdmin(ReadOnlyAdmin):
+    """What riders typed for a model and the catalogue does not have, the most frequent first."""
+
+    icon, rank = "playlist_add", 75
+    list_display = ("make", "model", "kind", "vehicle_count", "state", "merged_into", "created_at")
+    list_filter = ("state", "kind")
+    list_select_related = ("merged_into__make",)
+    search_fields = ("make", "model", "folded")
+    computed = ("vehicle_count",)
+    decisions = (
+        Decision(
+            name="merge",
+            label="Merge into a model",
+            explanation="All vehicles of this name become that model, those of today and whoever types it later, and the tunes "
+            "for it are offered to them. Be sure that it is the same engine computer: nobody asks the riders. Another merge corrects it.",
+            act=lambda row, *, actor, reason, at, into, adds_alias: services.merge_unlisted_name(
+                actor=actor, name_id=row.pk, into=into, adds_alias=adds_alias, reason=reason, at=at
+            ),
+            fields=_merge_fields,
+            done="Merged. Vehicles that moved:",
+            tells=str,
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[UnlistedName]:
+        borne = Count("vehicles", filter=Q(vehicles__deleted_at__isnull=True))
+        return UnlistedName.objects.annotate(vehicle_total=borne)
+
+    def get_ordering(self, request: HttpRequest) -> list[str]:
+        return ["-vehicle_total", "pk"]
+
+    @admin.display(description="Vehicles", ordering="vehicle_total")
+    def vehicle_count(self, name: UnlistedName) -> int:
+        return name.vehicle_total  # type: ignore[attr-defined]  # annotated
+
+    def panels(self, request: HttpRequest, row: UnlistedName) -> list[Panel]:
+        spelled = row.vehicles.present().values("make", "model", "year", "market").annotate(times=Count("pk")).order_by("-times", "year")
+        return [
+            Panel(
+                "As riders write it",
+                ("Make", "Model", "Year", "Market", "Vehicles"),
+                [(each["make"], each["model"], each["year"], each["market"], each["times"]) for each in spelled[:20]],
+            )
+        ]
+
+
+site.add_queue(
+    Queue(
+        title="Unlisted models",
+        model=UnlistedName,
+        icon="playlist_add",
+        hint="Riders' words that the catalogue does not have. No tune fits them until they are merged.",
+        filters={"state": UnlistedState.OPEN},
+        rank=80,
+    )
+)

@@ -43,6 +43,13 @@ class CatalogStatus(models.TextChoices):
     UNLISTED = "UNLISTED", "Entered as text"
 
 
+class UnlistedState(models.TextChoices):
+    """What became of a name that the catalogue does not have."""
+
+    OPEN = "OPEN", "To be looked at"
+    MERGED = "MERGED", "Merged into a model"
+
+
 class CatalogSource(models.TextChoices):
     VPIC = "VPIC", "NHTSA vPIC (public domain)"
     ADDED = "ADDED", "Added by hand, with its source"

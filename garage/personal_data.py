@@ -113,8 +113,8 @@ PROVIDER = Provider(
                 "nickname": "", "photo_key": "", "vin": None, "vin_hash": None, "vin_warnings": [], "frame_number": None,
                 "frame_number_hash": None, "odometer_km": None, "creation_fingerprint": None,
             },
-            stays="owner make model catalog_model ecu stock_calibration_id installed_tune_id installed_tune_version_id installed_version "
-            "installed_calibration_id",
+            stays="owner make model catalog_model unlisted_name ecu stock_calibration_id installed_tune_id installed_tune_version_id "
+            "installed_version installed_calibration_id",
             because="licenses and purchases refer to the row, which names a make, a model and a year", until=BOOKS_ARE_KEPT_FOR,
             withheld="vin_hash frame_number_hash creation_fingerprint",
         ),
@@ -125,5 +125,6 @@ PROVIDER = Provider(
         Excuse("garage.VehicleModel", "*", "The catalogue."),
         Excuse("garage.ModelAlias", "*", "The catalogue."),
         Excuse("garage.VehicleGeneration", "*", "The catalogue."),
+        Excuse("garage.UnlistedName", "*", "Words for a make and model, without whose: many vehicles may bear them."),
     ),
 )  # fmt: skip

@@ -197,10 +197,9 @@ class VinReport:
 
 
 def decode_vin(text: str, *, at: datetime) -> VinReport:
-    """What a VIN tells, in the catalogue's words. A query for each name. Never raises for a wrong VIN."""
+    """What a VIN tells, in the catalogue's words. A query, and one to three for each model. Never raises for a wrong VIN."""
     decoded = vins.decode(text, at=at)
-    listed = [make for name in decoded.make_names if (make := catalog.find_make(name)) is not None]
-    makes = list(dict.fromkeys(make.name for make in listed))
+    makes = [make.name for make in catalog.find_makes(decoded.make_names)]
     maker = makes[0] if makes else next(iter(decoded.make_names), "")
     models: dict[tuple[str, str], ModelCandidate] = {}
     for name in decoded.model_names:

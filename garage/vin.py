@@ -49,6 +49,21 @@ _HOUSES = [
 ]
 
 
+# Where the table of makers' codes names a holding, another brand or nobody: what is written on the vehicle.
+_BRANDS = {
+    "MH3": "Yamaha", "MLH": "Honda", "ME3": "Royal Enfield", "LCE": "CFMOTO", "56K": "Indian", "4XA": "Polaris", "ZCG": "MV Agusta",
+    "ZGU": "Moto Guzzi", "ZKH": "Husqvarna", "MEG": "Harley-Davidson", "932": "Harley-Davidson",
+    "UU1": "Dacia", "LFV": "Volkswagen", "LSV": "Volkswagen", "MEX": "Volkswagen", "LVS": "Ford", "WDD": "Mercedes-Benz", "KMH": "Hyundai",
+}  # fmt: skip
+
+# A Harley-Davidson's eighth character is the market that it was calibrated for, as its service manuals print it.
+_HARLEYS = frozenset({"1HD", "5HD", "932", "MEG"})
+_HARLEY_MARKETS = {
+    **dict.fromkeys("AB", Market.CA), **dict.fromkeys("EF", Market.JP), **dict.fromkeys("GH", Market.AU),
+    **dict.fromkeys("JK", Market.BR), **dict.fromkeys("NP", Market.IN),
+}  # fmt: skip
+
+
 class VinInvalid(InvalidInput):
     """It is no VIN, or its check digit is wrong where one is compulsory."""
 
@@ -117,10 +132,8 @@ def _maker_of(wmi: str) -> str | None:
 
 def make_names(vin: str) -> list[str]:
     """Names under which the maker of a VIN may be listed, best first: "Ducati Motor Holdings SpA", "Ducati Motor", "Ducati"."""
-    maker = _maker_of(vin[:3])
-    if not maker:
-        return []
-    names = []
+    names = [_BRANDS[vin[:3]]] if vin[:3] in _BRANDS else []
+    maker = _maker_of(vin[:3]) or ""
     for part in re.split(r"[/()]", maker):
         tokens = part.split()
         names += [" ".join(tokens[:length]) for length in range(len(tokens), 0, -1)]
@@ -165,11 +178,25 @@ class Decoded:
         return not self.faults
 
 
-def _markets(vin: str, destination: str) -> list[str]:
-    if "state" in destination.lower() or "california" in destination.lower():
-        return [Market.US]
-    if "canada" in destination.lower():
-        return [Market.CA]
+def _is_north_american(vin: str) -> bool:
+    """Whether a VIN can be one of the United States or Canada: they need the check digit and a model year's code.
+
+    One in eleven others has the right check digit by chance.
+    """
+    return check_digit(vin) == vin[8] and vin[9] in _YEAR_CODES
+
+
+def _markets(vin: str, destination: str, *, is_known: bool) -> list[str]:
+    """Where a vehicle may have been sold first. `is_known`: vPIC, which holds what is sold in the United States, has its model."""
+    if vin[:3] in _HARLEYS:
+        if market := _HARLEY_MARKETS.get(vin[7]):
+            return [market]
+        return [Market.US] if vin[:3] == "1HD" and vin[7].isdigit() else []
+    if _is_north_american(vin):
+        if "state" in destination.lower() or "california" in destination.lower():
+            return [Market.US]
+        if "canada" in destination.lower():
+            return [Market.CA]
     if vin[0] in "145" or (vin[0] == "7" and is_check_digit_compulsory(vin)):
         return [Market.US, Market.CA]
     if vin[0] == "2":
@@ -180,9 +207,7 @@ def _markets(vin: str, destination: str) -> list[str]:
         return [Market.BR]
     if vin[0] == "L":
         return [Market.CN]
-    if check_digit(vin) == vin[8]:  # one in eleven by chance; mostly a vehicle made for North America
-        return [Market.US, Market.CA]
-    return []
+    return [Market.US, Market.CA] if is_known and _is_north_american(vin) else []
 
 
 def decode(text: str, *, at: datetime) -> Decoded:
@@ -200,18 +225,19 @@ def decode(text: str, *, at: datetime) -> Decoded:
     attributes = found["attributes"]
     make, model, year = attributes.get("Make"), attributes.get("Model"), found["model_year"]
     years = year_candidates(vin, at=at)
-    if year in years:
+    if year in years and _is_north_american(vin):  # elsewhere the seventh character tells no decade
         years = [year, *(other for other in years if other != year)]
     names = [make] if make else []
-    models = [part.strip() for part in re.split(r"[()]", model) if part.strip()] if model else []
+    # vPIC knows what is sold in North America; another market's vehicle may fit the pattern of another model there
+    models = [part.strip() for part in re.split(r"[()]", model) if part.strip()] if model and check_digit(vin) == vin[8] else []
     return Decoded(
         vin=vin,
         faults=faults,
         warnings=warnings(vin, year=None, make_folded=None, vin_make_folded=None, at=at),
-        make_names=list(dict.fromkeys([*names, *make_names(vin)])),
+        make_names=list(dict.fromkeys([*([_BRANDS[vin[:3]]] if vin[:3] in _BRANDS else names), *make_names(vin), *names])),
         model_names=models,
         years=years,
-        markets=_markets(vin, attributes.get("Destination Market") or ""),
+        markets=_markets(vin, attributes.get("Destination Market") or "", is_known=bool(models)),
         source="vpic" if make else "wmi",
         data_month=ultravin.provenance()["data_month"].replace("_", "-"),
     )

@@ -1,6 +1,6 @@
 """Every table of the garage."""
 
-from garage.models.catalog import MakeAlias, ModelAlias, VehicleGeneration, VehicleMake, VehicleModel
+from garage.models.catalog import MakeAlias, ModelAlias, UnlistedName, VehicleGeneration, VehicleMake, VehicleModel
 from garage.models.rescue import RescueLink
 from garage.models.stock import NoReadBackConsent, StockFile
 from garage.models.transfers import VehicleTransfer
@@ -13,6 +13,7 @@ __all__ = [
     "NoReadBackConsent",
     "RescueLink",
     "StockFile",
+    "UnlistedName",
     "Vehicle",
     "VehicleGeneration",
     "VehicleMake",

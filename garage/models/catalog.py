@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import F, Func, Q, Value
 
 from core.ids import new_id
-from garage.enums import CatalogSource, Market, VehicleKind
+from garage.enums import CatalogSource, Market, UnlistedState, VehicleKind
 
 
 class VehicleMake(models.Model):
@@ -94,13 +94,16 @@ class VehicleModel(models.Model):
 
 
 class ModelAlias(models.Model):
-    """Another name of a model ("Fireblade"). Belongs to the catalogue's import, which also deletes it."""
+    """Another name of a model ("Fireblade"). Belongs to the catalogue's import, which also deletes it; but for those that
+    staff added when they merged what riders had typed (`by_staff`).
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     make = models.ForeignKey(VehicleMake, on_delete=models.CASCADE, related_name="+")  # its model's, for the uniqueness below
     model = models.ForeignKey(VehicleModel, on_delete=models.CASCADE, related_name="aliases")
     name = models.CharField(max_length=80)
     folded = models.CharField(max_length=80)
+    by_staff = models.BooleanField(default=False, db_default=False)
 
     class Meta:
         verbose_name_plural = "model aliases"
@@ -150,3 +153,39 @@ class VehicleGeneration(models.Model):
 
     def __str__(self) -> str:
         return f"{self.model} {self.name}"
+
+
+class UnlistedName(models.Model):
+    """A make and model that riders typed and the catalogue does not have, once for all of its spellings.
+
+    Made when a vehicle with such a name is added or renamed; never deleted. `make` and `model` are how the first of them
+    spelled it. Merging points it to a model of the catalogue (`merged_into`): its vehicles follow, and so does whoever
+    types it later. Another merge corrects it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    kind = models.CharField(max_length=10, choices=VehicleKind)
+    folded = models.CharField(max_length=150)
+    make = models.CharField(max_length=60)
+    model = models.CharField(max_length=80)
+    state = models.CharField(max_length=6, choices=UnlistedState, default=UnlistedState.OPEN)
+    merged_into = models.ForeignKey(VehicleModel, on_delete=models.PROTECT, null=True, related_name="+")
+    merged_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "unlisted model"
+        constraints = [
+            models.UniqueConstraint(name="unlisted_name_once_per_kind", fields=["kind", "folded"]),  # two riders who type it at once
+            models.CheckConstraint(name="unlisted_name_kind_known", condition=Q(kind__in=VehicleKind.values)),
+            models.CheckConstraint(
+                name="unlisted_name_merged_iff_model",
+                condition=(
+                    Q(state=UnlistedState.OPEN, merged_into__isnull=True, merged_at__isnull=True)
+                    | Q(state=UnlistedState.MERGED, merged_into__isnull=False, merged_at__isnull=False)
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.make} {self.model}"

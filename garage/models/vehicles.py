@@ -35,7 +35,8 @@ class Vehicle(models.Model):
     """One motorcycle or car in somebody's garage, with the state of its engine computer.
 
     Made by its owner, with a client-made id if the phone was offline. `make` and `model` are text; `catalog_model` is
-    the catalogue's row that they matched, or nothing (UNLISTED). `ecu` is the newest read-out. The `installed_…` fields
+    the catalogue's row that they matched, or nothing (UNLISTED). `unlisted_name` is the name that was not found in the
+    catalogue: what it is merged into is the vehicle's model then. `ecu` is the newest read-out. The `installed_…` fields
     tell which of our tunes was last flashed, as reported. Deleting is soft: `deleted_at` is set once and never cleared,
     the row stays as a tombstone for phones that were offline and for licenses bound to it. An accepted transfer changes
     `owner` and nothing else. `revision` counts edits of the owner's fields; `changed_at` is the database's time of the
@@ -49,6 +50,9 @@ class Vehicle(models.Model):
     make = models.CharField(max_length=60)
     model = models.CharField(max_length=80)
     catalog_model = models.ForeignKey("garage.VehicleModel", on_delete=models.PROTECT, null=True, related_name="vehicles")
+    unlisted_name = models.ForeignKey(
+        "garage.UnlistedName", on_delete=models.PROTECT, null=True, related_name="vehicles", db_index=False
+    )
     year = models.PositiveSmallIntegerField()
     market = models.CharField(max_length=5, choices=Market)
     vin = EncryptedTextField(null=True)
@@ -138,6 +142,9 @@ class Vehicle(models.Model):
                 name="vehicle_garage",
                 fields=["owner", "-created_at", "-id"],
                 condition=Q(deleted_at__isnull=True),
+            ),
+            models.Index(  # the vehicles that follow when a name is merged, and how many they are
+                name="vehicle_unlisted", fields=["unlisted_name", "id"], condition=Q(unlisted_name__isnull=False)
             ),
             models.Index(name="vehicle_changes", fields=["owner", "changed_at", "id"]),  # `updated_since`, tombstones too
         ]

@@ -17,6 +17,7 @@ from garage.services.transfers import (
     offer_transfer,
     withdraw_transfer,
 )
+from garage.services.unlisted import merge_names_now_listed, merge_unlisted_name
 from garage.services.vehicles import (
     Added,
     add_vehicle,
@@ -45,6 +46,8 @@ __all__ = [
     "issue_rescue_link",
     "lock_garages",
     "make_rescue_link",
+    "merge_names_now_listed",
+    "merge_unlisted_name",
     "offer_transfer",
     "record_ecu_readout",
     "record_installed_tune",

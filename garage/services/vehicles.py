@@ -29,6 +29,7 @@ from garage.models import (
     VehicleMod,
     VehicleTransfer,
 )
+from garage.services.names import note_unlisted_name
 from users.models import User
 
 VIN_INPUTS = frozenset({"vin", "year", "make", "model", "kind"})  # a change of one of them is judged anew
@@ -236,9 +237,9 @@ def _apply(vehicle: Vehicle, fields: dict[str, Any], *, at: datetime) -> None:
     if "photo_upload_id" in fields:
         _replace_photo(vehicle, fields["photo_upload_id"], at=at)
     if fields.keys() & {"make", "model", "kind"}:
-        _match_catalogue(vehicle)
+        _match_catalogue(vehicle, at=at)
     if fields.keys() & VIN_INPUTS:
-        vehicle.vin_warnings = _vin_warnings(vehicle, at=at)
+        vehicle.vin_warnings = vin_warnings(vehicle, at=at)
 
 
 def _replace_photo(vehicle: Vehicle, upload_id: UUID | None, *, at: datetime) -> None:
@@ -251,24 +252,29 @@ def _replace_photo(vehicle: Vehicle, upload_id: UUID | None, *, at: datetime) ->
         vehicle.photo_key = upload.storage_key
 
 
-def _match_catalogue(vehicle: Vehicle) -> None:
-    """Point to the catalogue's row, and write its names where the owner's words were the same name."""
+def _match_catalogue(vehicle: Vehicle, *, at: datetime) -> None:
+    """Point to the catalogue's row, and write its names where the owner's words were the same name.
+
+    Words that the catalogue does not have are kept as a name, which staff may have merged into one of its rows.
+    """
     match = catalog.find_match(vehicle.make, vehicle.model)
-    if match is not None and match.model.kind != vehicle.kind:
-        match = None
-    vehicle.catalog_model = match.model if match else None
-    if match is not None:
+    if match is not None and match.model.kind == vehicle.kind:
+        vehicle.catalog_model, vehicle.unlisted_name = match.model, None
         vehicle.make = match.model.make.name
-        if match.exact:
-            vehicle.model = match.model.name
+        vehicle.model = match.model.name if match.exact else match.text[:80]
+        return
+    name = note_unlisted_name(kind=vehicle.kind, make=vehicle.make, model=vehicle.model, at=at)
+    vehicle.unlisted_name, vehicle.catalog_model = name, name.merged_into
+    if name.merged_into is not None:
+        vehicle.make = name.merged_into.make.name
 
 
-def _vin_warnings(vehicle: Vehicle, *, at: datetime) -> list[str]:
+def vin_warnings(vehicle: Vehicle, *, at: datetime) -> list[str]:
+    """Codes of what does not fit between a vehicle's VIN and the rest of it."""
     if not vehicle.vin:
         return []
     own = catalog.find_make(vehicle.make)
-    makers = (found for name in vins.make_names(vehicle.vin) if (found := catalog.find_make(name)))
-    maker = next(makers, None)
+    maker = next(iter(catalog.find_makes(vins.make_names(vehicle.vin))), None)
     return vins.warnings(
         vehicle.vin,
         year=vehicle.year,

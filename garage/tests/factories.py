@@ -23,6 +23,7 @@ from garage.models import (
     NoReadBackConsent,
     RescueLink,
     StockFile,
+    UnlistedName,
     Vehicle,
     VehicleGeneration,
     VehicleMake,
@@ -99,6 +100,19 @@ class VehicleGenerationFactory(factory.django.DjangoModelFactory):
     year_from = 2021
     year_to = 2023
     source_note = "made for a test"
+
+
+class UnlistedNameFactory(factory.django.DjangoModelFactory):
+    """A name that waits to be merged; VehicleFactory's unlisted vehicles have none."""
+
+    class Meta:
+        model = UnlistedName
+
+    kind = VehicleKind.MOTORCYCLE
+    make = "Yamaha"
+    model = "MT-09 Prototype"
+    folded = factory.LazyAttribute(lambda name: folded(name.make + name.model))
+    created_at = MADE_AT
 
 
 class EcuReadoutFactory(factory.django.DjangoModelFactory):

@@ -7,6 +7,8 @@ from core.testing.http import ApiClient
 from garage import catalog
 from garage.folding import fold, words
 from garage.models import VehicleModel
+from garage.tests.factories import MADE_AT
+from users.tests.factories import UserFactory
 
 FOUND = [
     # spelling: hyphens, spaces, case, accents
@@ -72,6 +74,19 @@ FOUND = [
     ("Volkswagen", "Golf R-Line", "Volkswagen Golf"),
     ("Volkswagen", "Golf R Line 1.5", "Volkswagen Golf"),
     ("BMW", "BMW 320d xDrive", "BMW 3 Series"),
+    # the maker in the model's field, the model in the maker's, or no maker at all where only one has that model
+    ("Yamaha R1", "2020", "Yamaha YZF-R1"),
+    ("Yamaha MT-09", "SP", "Yamaha MT-09"),
+    ("yamaha mt 09 sp", "yamaha mt 09 sp", "Yamaha MT-09"),
+    ("MT-09", "MT-09", "Yamaha MT-09"),
+    ("R1", "2020", "Yamaha YZF-R1"),
+    ("", "R1 2020", "Yamaha YZF-R1"),
+    ("", "ninja zx10r", "Kawasaki Ninja ZX-10R"),
+    ("?", "GSX-R 1000", "Suzuki GSX-R1000"),
+    ("Bike", "Yamaha MT-09", None),
+    ("harley davidson fat", "boy", "Harley-Davidson Fat Boy"),
+    ("Honda", "Yamaha MT-09", None),  # who is right?
+    ("My", "Golf", None),
     # United States names straight from vPIC
     ("Harley-Davidson", "CVO Street Glide", "Harley-Davidson CVO Street Glide"),
     ("Chevrolet", "corvette", "Chevrolet Corvette"),
@@ -79,8 +94,9 @@ FOUND = [
 NOT_FOUND = [
     ("Yamaha", "MT-99"),
     ("Nomake", "MT-09"),
-    ("", "MT-09"),
     ("Yamaha", ""),
+    ("", "MT-09 Prototype"),
+    ("", "800"),
     ("Yamaha", "---"),
     ("Honda", "MT-09"),  # another maker's model
     ("Yamaha", "MT-09 Turbo Prototype"),  # words that may mean another ECU are never dropped
@@ -117,8 +133,7 @@ class TestMatching:
     def test_finds(self, catalogue, make, model, expected):
         found = catalog.match_model(make, model)
 
-        assert found is not None
-        assert f"{found.make.name} {found.name}" == expected
+        assert (found and f"{found.make.name} {found.name}") == expected
 
     @pytest.mark.parametrize(("make", "model"), NOT_FOUND)
     def test_does_not_guess(self, catalogue, make, model):
@@ -127,6 +142,23 @@ class TestMatching:
     def test_takes_one_query(self, catalogue, django_assert_num_queries):
         with django_assert_num_queries(1):
             assert catalog.match_model("Yamaha", "MT-09 SP").make.name == "Yamaha"
+
+    def test_takes_three_when_the_maker_is_elsewhere(self, catalogue, django_assert_num_queries):
+        with django_assert_num_queries(3):
+            assert catalog.match_model("Yamaha R1", "2020").name == "YZF-R1"
+
+    @pytest.mark.parametrize(
+        ("make", "model", "shown"),
+        [("yamaha r1", "2020", "Yamaha YZF-R1"), ("Yamaha MT-07", "ABS", "Yamaha MT-07 ABS"), ("Yamaha", "mt 07 abs", "Yamaha mt 07 abs")],
+    )
+    def test_a_vehicle_keeps_its_trim_and_loses_a_maker_in_the_wrong_place(self, catalogue, make, model, shown):
+        from garage.services import add_vehicle
+
+        facts = {"kind": "MOTORCYCLE", "make": make, "model": model, "year": 2020, "market": "EU"}
+        vehicle = add_vehicle(owner=UserFactory(), at=MADE_AT, **facts).resource
+
+        assert vehicle.catalog_status == "MATCHED"
+        assert f"{vehicle.make} {vehicle.model}" == shown
 
     def test_tells_an_exact_name_from_one_with_a_trim(self, catalogue):
         assert catalog.find_match("Yamaha", "yamaha mt09 2021").exact
@@ -183,6 +215,50 @@ class TestCatalogueOverHttp:
     def test_every_spelling_finds_the_same_model_first(self, catalogue, q):
         assert self.names(f"make=Yamaha&q={q}")[0] == "Yamaha MT-09"
         assert self.names(f"q={q}")[0] == "Yamaha MT-09"
+
+    @pytest.mark.parametrize(
+        ("query", "first"),
+        [
+            ("q=Yamaha MT 09 SP", "Yamaha MT-09"),
+            ("make=Yamaha&q=MT-09 SP", "Yamaha MT-09"),
+            ("make=Yamaha&q=yamaha mt09 2021", "Yamaha MT-09"),
+            ("q=R1 2020", "Yamaha YZF-R1"),
+            ("make=Yamaha&q=R1 2020", "Yamaha YZF-R1"),
+            ("q=2020 yamaha r1", "Yamaha YZF-R1"),
+            ("q=ninja zx10r", "Kawasaki Ninja ZX-10R"),
+            ("q=kawasaki ninja zx 10 r krt edition", "Kawasaki Ninja ZX-10R"),
+            ("q=gsxr 1000", "Suzuki GSX-R1000"),
+            ("q=suzuki gsx-r 1000 r 2017", "Suzuki GSX-R1000"),
+            ("q=TÉNÉRÉ-700", "Yamaha Ténéré 700"),
+            ("q=tenere 700 rally", "Yamaha Ténéré 700"),
+            ("q=mt 07 moto cage", "Yamaha MT-07"),
+            ("q=vw golf gti clubsport", "Volkswagen Golf GTI"),
+            ("q=harley davidson fat boy 114 anniversary", "Harley-Davidson Fat Boy"),
+            ("q=bmw s1000rr m package", "BMW S 1000 RR"),
+            ("q=R 1200 GS Adventure", "BMW R 1200 GS Adventure"),
+            ("q=R 1200 GS Rallye", "BMW R 1200 GS"),
+            ("q=peugeot 2008", "Peugeot 2008"),
+            ("q=2008 peugeot 2008", "Peugeot 2008"),
+            ("q=fz-09", "Yamaha MT-09"),
+            ("q=skoda octavia rs combi", "Škoda Octavia RS"),
+            ("q=megane rs trophy", "Renault Mégane RS"),
+            ("q=cbr 600 rr", "Honda CBR600RR"),
+            ("q=fireblade 2006", "Honda CBR1000RR Fireblade"),
+        ],
+    )
+    def test_finds_first_what_is_meant(self, catalogue, query, first):
+        assert self.names(query)[:1] == [first]
+
+    def test_a_known_name_that_goes_on_comes_behind_what_has_all_the_words(self, catalogue):
+        found = self.names("make=Yamaha&q=MT-09")
+
+        assert found[0] == "Yamaha MT-09"
+        assert self.names("make=Yamaha&q=MT-99 SP") == []
+        assert self.names("q=unknown words only") == []
+
+    def test_searching_without_a_maker_takes_one_query_more(self, catalogue, django_assert_num_queries):
+        with django_assert_num_queries(2):  # who is the maker, models
+            assert self.names("q=Yamaha MT 09 SP&page_size=20")
 
     def test_a_model_tells_its_generations(self, catalogue):
         def generations(query):

@@ -101,7 +101,9 @@ class TestImport:
     def test_fills_an_empty_database(self):
         report = import_catalogue(small_catalogue())
 
-        assert (report.makes, report.models, report.aliases, report.added, report.changed) == (1, 1, 2, 2, 0)
+        assert (report.makes, report.models, report.aliases) == (1, 1, 2)
+        assert report.added == ["Yamaha", "Yamaha MT-09", "alias Yam", "alias FZ-09"]
+        assert (report.renamed, report.changed, report.removed, report.retired) == ([], [], [], [])
         assert catalog.match_model("yam", "fz 09").name == "MT-09"
 
     def test_changes_nothing_the_second_time(self):
@@ -110,8 +112,80 @@ class TestImport:
 
         report = import_catalogue(small_catalogue())
 
-        assert (report.added, report.changed, report.retired) == (0, 0, [])
+        assert report.changes_nothing
+        assert report.lines == []
+        assert str(report).endswith("nothing changed")
         assert all_ids() == before
+
+    def test_the_committed_files_change_nothing_the_second_time(self):
+        first = import_catalogue()
+        before = all_ids()
+
+        again = import_catalogue()
+
+        assert len(first.added) > 3000
+        assert again.changes_nothing
+        assert all_ids() == before
+
+    def test_a_changed_file_is_told_row_by_row(self):
+        make = MakeRow("Yamaha", ("Yam",), ())
+        rows = {
+            name: ModelRow("Yamaha", name, "MOTORCYCLE", 2013, None, aliases, "ADDED", "a test")
+            for name, aliases in (("MT-09", ("FZ-09",)), ("MT-07", ()), ("FJ-09", ()), ("XV 1900", ()))
+        }
+        import_catalogue(Catalogue([make], list(rows.values())))
+        ids = dict(VehicleModel.objects.values_list("name", "pk"))
+        changed = [
+            replace(rows["MT-09"], year_to=2030, aliases=("Master of Torque",)),
+            rows["MT-07"],
+            replace(rows["FJ-09"], name="Tracer 900", aliases=("FJ-09",)),
+            ModelRow("Yamaha", "Niken", "MOTORCYCLE", 2018, None, (), "ADDED", "a test"),
+        ]
+
+        report = import_catalogue(Catalogue([make], changed))
+
+        assert report.added == ["Yamaha Niken", "alias FJ-09", "alias Master of Torque"]
+        assert report.renamed == ["Yamaha Tracer 900, before: FJ-09"]
+        assert report.changed == ["Yamaha MT-09: year_to None → 2030"]
+        assert report.removed == ["alias FZ-09"]
+        assert report.retired == ["Yamaha XV 1900"]
+        assert "1 renamed" in str(report)
+        assert "renamed: Yamaha Tracer 900, before: FJ-09" in report.lines
+        assert VehicleModel.objects.get(name="Tracer 900").pk == ids["FJ-09"]
+        assert catalog.match_model("Yamaha", "FJ09").pk == ids["FJ-09"]
+        assert import_catalogue(Catalogue([make], changed)).changes_nothing
+
+    def test_a_renamed_make_keeps_its_models(self):
+        import_catalogue(small_catalogue())
+        before = VehicleModel.objects.get()
+
+        renamed = MakeRow("Yamaha Motor", ("Yamaha",), ())
+        report = import_catalogue(Catalogue([renamed], [replace(small_catalogue().models[0], make="Yamaha Motor")]))
+
+        assert report.renamed == ["Yamaha Motor, before: Yamaha"]
+        assert (VehicleMake.objects.get().name, VehicleModel.objects.get().pk) == ("Yamaha Motor", before.pk)
+        assert catalog.match_model("yamaha", "mt09").pk == before.pk
+
+    def test_ranks_that_move_are_counted_only(self):
+        first = small_catalogue()
+        import_catalogue(first)
+        other = replace(first.models[0], name="MT-07", aliases=())
+
+        report = import_catalogue(replace(first, models=[other, *first.models]))
+
+        assert (report.added, report.changed, report.reordered) == (["Yamaha MT-07"], [], 1)
+
+    def test_what_staff_added_stays_until_the_files_know_better(self):
+        import_catalogue(small_catalogue())
+        model = VehicleModel.objects.get()
+        ModelAliasFactory(model=model, name="Hyper Naked", by_staff=True)
+
+        assert import_catalogue(small_catalogue()).changes_nothing
+        assert catalog.match_model("Yamaha", "hyper-naked").pk == model.pk
+
+        report = import_catalogue(small_catalogue(aliases=("FZ-09", "Hyper Naked")))
+        assert "alias Hyper Naked, which staff had added" in report.removed
+        assert ModelAlias.objects.get(folded="hypernaked").by_staff is False
 
     def test_keeps_the_ids_of_rows_that_change(self):
         import_catalogue(small_catalogue())
@@ -120,7 +194,8 @@ class TestImport:
         report = import_catalogue(small_catalogue(name="MT 09", year_to=2030, aliases=("Master of Torque",)))
 
         after = VehicleModel.objects.get()
-        assert (after.pk, after.name, after.year_to, report.changed) == (before.pk, "MT 09", 2030, 1)
+        assert (after.pk, after.name, after.year_to) == (before.pk, "MT 09", 2030)
+        assert (report.renamed, report.changed) == (["Yamaha MT 09, before: MT-09"], ["Yamaha MT 09: year_to None → 2030"])
         assert [alias.name for alias in after.aliases.all()] == ["Master of Torque"]
 
     def test_keeps_rows_that_are_no_longer_listed_and_says_so(self):
@@ -129,7 +204,8 @@ class TestImport:
         report = import_catalogue(small_catalogue())
 
         assert report.retired == ["Yamaha MT-01"]
-        assert "Yamaha MT-01" in str(report)
+        assert "retired: Yamaha MT-01" in report.lines
+        assert import_catalogue(small_catalogue()).changes_nothing
 
     def test_generations_follow_the_files(self):
         gen_1 = GenerationRow("Yamaha", "MT-09", "Gen 1", 2013, 2016, (), "a test")
@@ -150,7 +226,9 @@ class TestImport:
 
         call_command("import_catalogue")
 
-        assert "1 models of 1 makes, 2 aliases, 0 generations; 2 added" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "1 models of 1 makes, 2 aliases, 0 generations; 4 added" in said
+        assert "  added: Yamaha MT-09\n" in said
 
 
 @pytest.mark.django_db

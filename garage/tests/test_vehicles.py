@@ -650,6 +650,7 @@ class TestTwoPhonesAtOnce:
 
     def test_control_without_the_lock_only_postgres_stops_the_second_vin(self):
         owner = UserFactory()
+        VehicleModelFactory()  # listed: else the two would meet at the name that both type first
 
         def add_one():
             services.add_vehicle(owner=owner, at=NOW, is_primary=False, **fields(vin=VIN))

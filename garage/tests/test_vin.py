@@ -14,7 +14,7 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 GOOD = [  # VIN, year candidates, maker in the catalogue, model in the catalogue, market
     ("1HD1LK347GB332987", [2016, 1986], "Harley-Davidson", "Sportster 1200 Custom", "US"),
-    ("5HD1KVPB7NB715606", [2022, 1992], "Harley-Davidson", "Road King", None),
+    ("5HD1KVPB7NB715606", [2022, 1992], "Harley-Davidson", "Road King", "CA"),
     ("1HFNC5115G3787737", [2016, 1986], "Honda", "CBR300R", "US"),
     ("MLHNC510XJC902371", [2018, 1988], "Honda", "CBR300R", "US"),
     ("MH3SH10Y5KK375033", [2019, 1989], "Yamaha", "XMAX 300", "US"),

@@ -21,6 +21,7 @@ from garage.tests.factories import (
     ModelAliasFactory,
     NoReadBackConsentFactory,
     RescueLinkFactory,
+    UnlistedNameFactory,
     VehicleFactory,
     VehicleGenerationFactory,
     VehicleModFactory,
@@ -89,6 +90,7 @@ def make_rows():
     MakeAliasFactory()
     ModelAliasFactory()
     VehicleGenerationFactory()
+    UnlistedNameFactory()
 
     TunerApplicationFactory(submitted=True, business_name=HOSTILE)
     TunerCertificationFactory(issuer=HOSTILE)

@@ -18,7 +18,7 @@ from core.tasks.models import DeadTask
 from core.testing import matrix
 from core.testing.admin import admin_client, decide
 from core.testing.tasks import run_all
-from garage.tests.factories import VehicleFactory
+from garage.tests.factories import UnlistedNameFactory, VehicleFactory, VehicleModelFactory
 from marketplace import payments
 from marketplace.enums import DifferenceReason
 from marketplace.models import WebhookEvent
@@ -291,6 +291,7 @@ DECISIONS = {
     ("tuners.ReviewReport", "uphold"): (ReviewReportFactory, "review.hidden", {}),
     ("tuners.ReviewReport", "dismiss"): (ReviewReportFactory, "review_report.dismissed", {}),
     ("garage.Vehicle", "rescue"): (lambda: VehicleFactory(with_stock=True), "rescue_link.made", {}),
+    ("garage.UnlistedName", "merge"): (UnlistedNameFactory, "unlisted_name.merged", lambda _name: {"into": str(VehicleModelFactory())}),
     ("marketplace.TuneVersion", "publish"): (_in_review, "tune_version.published", _hashes),
     ("marketplace.TuneVersion", "request-changes"): (_in_review, "tune_version.changes_requested", {"cause": "DESCRIPTION_UNCLEAR"}),
     ("marketplace.TuneVersion", "reject"): (_in_review, "tune_version.rejected", {"cause": "DESCRIPTION_UNCLEAR"}),

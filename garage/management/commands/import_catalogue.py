@@ -1,7 +1,8 @@
 from django.core.management.base import BaseCommand, CommandError
 
+from core import clock
 from garage.catalogue_data import CatalogueDataWrong
-from garage.services import import_catalogue
+from garage.services import import_catalogue, merge_names_now_listed
 
 
 class Command(BaseCommand):
@@ -12,4 +13,7 @@ class Command(BaseCommand):
             report = import_catalogue()
         except CatalogueDataWrong as wrong:
             raise CommandError(str(wrong)) from wrong
-        self.stdout.write(f"Catalogue: {report}.")
+        moved = 0 if report.changes_nothing else merge_names_now_listed(at=clock.now())
+        self.stdout.write(f"Catalogue: {report}.{f' {moved} vehicles were entered as text and are listed now.' if moved else ''}")
+        for line in report.lines:
+            self.stdout.write(f"  {line}")
