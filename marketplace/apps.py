@@ -10,6 +10,7 @@ class MarketplaceConfig(AppConfig):
 
     def ready(self) -> None:
         from django.db.models import TextChoices
+        from prometheus_client import REGISTRY
 
         from core import doctor, health, meta, problems
         from garage import tune_images
@@ -27,5 +28,6 @@ class MarketplaceConfig(AppConfig):
         health.register_check("status_document", trust_checks.find_status_trouble)
         doctor.register("status document", trust_checks.check_status)
         doctor.register("reconciler", payment_checks.check_payments)
+        REGISTRY.register(payment_checks.PaymentsCollector())
         listeners.on_review(ratings.move_rating)
         listeners.on_standing(upkeep.on_standing)

@@ -1,7 +1,11 @@
-"""What `manage.py doctor` asks about the payment provider's inbox and the reconciler."""
+"""What `manage.py doctor` and `/metrics` tell about the payment provider's inbox and the reconciler."""
 
 from collections.abc import Iterator
 from datetime import timedelta
+
+from django.db import DatabaseError, InterfaceError
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 from core import clock, doctor
 from marketplace.enums import DifferenceState, WebhookEventStatus
@@ -29,3 +33,27 @@ def check_payments() -> Iterator[doctor.Finding]:
         yield doctor.wrong(f"{late} events wait for more than ten minutes", "look at the worker and at its dead tasks")
     if differences := ProviderDifference.objects.filter(state=DifferenceState.OPEN).count():
         yield doctor.wrong(f"{differences} things differ between the provider and us", "decide on them in the admin")
+
+
+class PaymentsCollector(Collector):
+    """What a person should be woken by, read at each scrape: that the sale is closed, that it will be, that something differs."""
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        try:
+            watch = ProviderWatch.objects.filter(pk=1).first()
+            differences = ProviderDifference.objects.filter(state=DifferenceState.OPEN).count()
+            parked = WebhookEvent.objects.filter(status=WebhookEventStatus.PARKED).count()
+        except (DatabaseError, InterfaceError):
+            return
+        unseen = clock.now() - watch.watched_at if watch else timedelta(0)
+        is_closed = watch is not None and (watch.restoring_since is not None or unseen > LONGEST_GAP)
+        for name, text, value in (
+            ("sales_closed", "1 while nothing new is sold, because it is not known what was sold before", float(is_closed)),
+            ("provider_unseen_seconds", "Since when nobody looked at the provider; from 300 on the sale is closed", unseen.total_seconds()),
+            ("payment_differences", "What the provider and we say differently, and nobody has decided", float(differences)),
+            ("payment_events_parked", "Events of the provider that could not be applied", float(parked)),
+        ):
+            yield GaugeMetricFamily(f"revsync_{name}", text, value=value)
+
+    def describe(self) -> list[GaugeMetricFamily]:
+        return []  # nothing is read while the collector is registered

@@ -19,6 +19,7 @@ from uuid import UUID
 import structlog
 from django.db import InterfaceError, OperationalError, transaction
 from django.utils.module_loading import import_string
+from prometheus_client import Counter
 
 from core import audit
 from core.exceptions import ServiceUnavailable
@@ -32,6 +33,7 @@ from marketplace.services.settlement import alarm, provider_answers
 log = structlog.get_logger(__name__)
 
 APPLY = "marketplace.tasks.purchasing.apply_payment_event"
+SIGNATURES_REFUSED = Counter("revsync_webhook_signatures_refused", "Events that none of our secrets has signed, or not lately")
 ATTEMPTS = 8  # fewer than the task has: the last failure parks the event, where staff look
 
 
@@ -88,6 +90,7 @@ def receive_event(*, payload: bytes, signature: str, at: datetime) -> bool:
         event = payments.read_event(payload, signature)
     except payments.SignatureWrong as wrong:
         log.warning("webhook_signature_refused")  # no row for it: anybody can send as many as they like
+        SIGNATURES_REFUSED.inc()
         raise InvalidSignature from wrong
     return keep_event(event=event, at=at)
 

@@ -23,7 +23,7 @@ def reconcile_recent_purchases() -> None:
 
 
 @every(minutes=1, name="watch_provider", offset_seconds=15)
-@task(max_attempts=1)
+@task(max_attempts=1, priority=70)  # what keeps the sale open waits behind no batch of mails
 def watch_provider() -> None:
     """Take from the provider what no webhook brought, and rebuild what a restored database lost."""
     reconciler.watch_provider(at=clock.now())

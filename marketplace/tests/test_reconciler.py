@@ -7,7 +7,6 @@ from django.db import transaction
 
 from core import clock
 from core.models import AuditEvent
-from core.testing.payments import StandIn
 from core.testing.races import race
 from core.testing.tasks import run_all
 from marketplace import payments as gateway
@@ -23,15 +22,6 @@ from users.models import Notice, User
 from users.tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def own(tmp_path, settings):
-    """A provider that knows nothing but what this test does."""
-    server = StandIn(tmp_path)
-    settings.STRIPE_API_BASE = settings.PAYMENTS_SANDBOX_URL = server.url
-    yield server
-    server.kill()
 
 
 def watched(*, ago=timedelta(minutes=1)):
@@ -196,6 +186,15 @@ class TestClosed:
 
         assert buy(client, TuneFactory(published=True), bike).status_code == 201
         assert look().restoring_since is None
+
+    @pytest.mark.parametrize(("ago", "closed"), [(timedelta(minutes=1), "0.0"), (timedelta(minutes=6), "1.0")])
+    def test_is_told_to_whoever_watches(self, client, ago, closed):
+        watched(ago=ago)
+
+        figures = client.get("/metrics").content.decode()
+
+        assert f"revsync_sales_closed {closed}" in figures
+        assert "revsync_payment_differences 0.0" in figures and "revsync_provider_unseen_seconds " in figures
 
     def test_a_part_that_fails_is_told_and_closes_nothing(self, own, monkeypatch):
         watched(ago=timedelta(hours=1))

@@ -277,6 +277,16 @@ class TestSignatures:
         assert ApiClient().generic("POST", WEBHOOK, self.EVENT + " ", HTTP_STRIPE_SIGNATURE=header).status_code == 400
         assert not WebhookEvent.objects.exists()
 
+    def test_a_refused_signature_is_counted_for_the_alarm(self, client):
+        def counted():
+            lines = client.get("/metrics").content.decode().splitlines()
+            return float(next(line for line in lines if line.startswith("revsync_webhook_signatures_refused_total")).split()[1])
+
+        before = counted()
+        send_event(self.EVENT, secret="whsec_other")
+
+        assert counted() == before + 1
+
     def test_no_secret_means_no_event(self, settings):
         settings.STRIPE_WEBHOOK_SECRETS = []
 
