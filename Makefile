@@ -6,7 +6,7 @@ REVSYNC_DATA_DIR ?= .data
 export PORT REVSYNC_DATA_DIR REVSYNC_PUBLIC_HOST
 
 .DEFAULT_GOAL := help
-.PHONY: help install install-dev run test test-long demo demo-tuner demo-money drill vectors verifiers faults bench bench-enumeration lint types layers openapi examples openapi-check schemathesis schemathesis-long client-ts virtual-bench debian-check migrations-check admin-hostile compose-env requirements doctor logs clean restore-drill
+.PHONY: help install install-dev run test test-long demo demo-tuner demo-money drill vectors verifiers faults relevance bench bench-enumeration lint types layers openapi examples openapi-check schemathesis schemathesis-long client-ts virtual-bench debian-check migrations-check admin-hostile compose-env requirements doctor logs clean restore-drill
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ verifiers: install-dev ## Both verifiers over docs/vectors, and the TypeScript o
 
 faults: install-dev ## Kill, freeze and cut off parts of the system while people buy: SHORT=1 SEED=1 FROM=scenario WRITE=1
 	@$(BIN)/python -m tools.faults $(if $(SHORT),--short) $(if $(SEED),--seed $(SEED)) $(if $(FROM),--from $(FROM)) $(if $(WRITE),--write)
+
+relevance: install-dev ## How well search finds what riders mean: nDCG@10 of each query, and typos
+	@$(BIN)/python -m pytest -q -s -n 0 marketplace/tests/test_relevance.py
 
 bench: install-dev ## Measure the hot endpoints against the raw floor; writes benchmarks/
 	@$(BIN)/python -m benchmarks

@@ -17,7 +17,7 @@ from django.db import connection
 from garage import catalog
 from marketplace.fitment import FIRST_MISMATCH, MATCH, MISMATCH, UNKNOWN, VehicleFacts, tune_mask_sql
 from marketplace.selectors.fitment import ecu_code
-from marketplace.selectors.search import neighbours_of, tsquery_of, words_of
+from marketplace.selectors.search import Reading, as_meant, as_typed, reading_of, terms_of
 
 # What `serializers.tunes.render_row` takes, in this order.
 COLUMNS = (
@@ -34,7 +34,9 @@ OWN_COLUMN_COUNT = 12
 JOINS = "JOIN tuners_tunerprofile p ON p.id = t.tuner_id LEFT JOIN marketplace_tuneversion v ON v.id = t.latest_version_id"
 
 CANDIDATES = 500  # a common word has half a million tunes: only so many, the most popular, are ranked
-SCORE = "(1000000 * ts_rank('{0.05, 0.2, 0.5, 1.0}', s.document, query))::int"
+# The weights are those of description, codes and years, tuner and category and aliases, title and model. Nothing that
+# changes by itself is in it: a rank that moves would lose tunes between two pages.
+SCORE = "(1000000 * ts_rank('{0.05, 0.3, 0.5, 1.0}', s.document, ranking))::int"
 
 
 @dataclass(frozen=True)
@@ -146,28 +148,32 @@ def list_tunes(
     verdict: str | None = None,
 ) -> TunePage:
     """One page of listed tunes. `filters` are those of the API, validated. One query; names of the catalogue are looked up
-    at most once a minute; a search that finds nothing asks for neighbours of its words and tries again."""
+    at most once a minute; a search that finds nothing asks what its words may mean and tries that."""
     scope = find_scope(filters.get("make"), filters.get("model"))
     if scope is None:
         return TunePage([], None, None)
     if "q" not in filters:
-        return _page(filters, scope, ordering, after, page_size, vehicle, verdict, query=None)
-    if after is not None:
-        *after, query = after  # later pages ask what the first one asked
-        return _page(filters, scope, ordering, after, page_size, vehicle, verdict, query=query)
-    words = words_of(filters["q"])
-    if not words:
+        return _page(filters, scope, ordering, after, page_size, vehicle, verdict)
+    terms = terms_of(filters["q"])
+    if not terms:
         return TunePage([], None, None)
-    page = _page(filters, scope, ordering, None, page_size, vehicle, verdict, query=tsquery_of(words))
-    if not page.rows and (neighbours := neighbours_of(words)):
-        page = _page(filters, scope, ordering, None, page_size, vehicle, verdict, query=tsquery_of(words, neighbours))
+    typed = as_typed(terms)
+    if after is not None:
+        *after, match = after  # later pages ask what the first one asked
+        return _page(filters, scope, ordering, after, page_size, vehicle, verdict, reading_of(match or typed, terms), match)
+    page = _page(filters, scope, ordering, None, page_size, vehicle, verdict, reading_of(typed, terms))
+    for match in () if page.rows else as_meant(terms):
+        page = _page(filters, scope, ordering, None, page_size, vehicle, verdict, reading_of(match, terms), match)
+        if page.rows:
+            break
     return page
 
 
-def _page(filters, scope, ordering, after, page_size, vehicle, verdict, *, query) -> TunePage:
+def _page(filters, scope, ordering, after, page_size, vehicle, verdict, reading=None, match=None) -> TunePage:
+    """A page; `match` goes into its cursor when the search was not read as typed."""
     if vehicle is not None and scope is EVERYTHING and verdict != MISMATCH:
         scope = Scope(make_id=vehicle.make_id, model_id=vehicle.model_id)  # all else would be a mismatch
-    sql, parameters = statement(filters, scope, ordering, after, page_size + 1, vehicle, verdict, query)
+    sql, parameters = statement(filters, scope, ordering, after, page_size + 1, vehicle, verdict, reading)
     with connection.cursor() as cursor:
         cursor.execute(sql, parameters)
         rows = cursor.fetchall()
@@ -176,8 +182,8 @@ def _page(filters, scope, ordering, after, page_size, vehicle, verdict, *, query
     position = None
     if more:
         position = [rows[-1][COLUMN_COUNT], rows[-1][0]]
-        if query is not None:
-            position.append(query)
+        if reading is not None:
+            position.append(match)
     masks = None if vehicle is None else [row[COLUMN_COUNT + 1] for row in rows]
     return TunePage(rows, masks, position)
 
@@ -190,7 +196,7 @@ def statement(
     limit: int,
     vehicle: VehicleFacts | None = None,
     verdict: str | None = None,
-    query: str | None = None,
+    reading: Reading | None = None,
 ) -> tuple[str, list[Any]]:
     """The SQL of a page and its parameters. The text depends on which filters are given only, never on their values."""
     scoped = scope.id is not None
@@ -204,17 +210,17 @@ def statement(
         judged = f" JOIN marketplace_tune t ON t.id = {tune} CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"
         where.append(_VERDICT_CONDITION[verdict])
     select_mask = ", fit.mask" if vehicle is not None else ""
-    if query is not None and ordering == "relevance":
+    if reading is not None and ordering == "relevance":
         tables = f"marketplace_searchrow s JOIN {driver} ON {tune} = s.tune_id{judged}"
         if where == ["b.listed"] and not judged:  # search rows exist for listed tunes only
             tables, tune, where = "marketplace_searchrow s", "s.tune_id", ["true"]
         inner = (
             f"WITH hit AS MATERIALIZED (SELECT {tune} AS id, {SCORE} AS key{select_mask}"
-            f" FROM to_tsquery('revsync_search', %s) AS query, {tables}"
+            f" FROM to_tsquery('revsync_search', %s) AS query, to_tsquery('revsync_search', %s) AS ranking, {tables}"
             f" WHERE s.document @@ query AND {' AND '.join(where)} ORDER BY s.popularity DESC, s.tune_id DESC LIMIT {CANDIDATES})"
             " SELECT * FROM hit"
         )
-        parameters = [query, *masked, *parameters]
+        parameters = [reading.match, reading.ranking, *masked, *parameters]
         order = Order("key")
         if after is not None:
             inner += " WHERE (key, id) < (%s, %s)"
@@ -222,9 +228,9 @@ def statement(
         inner += " ORDER BY key DESC, id DESC LIMIT %s"
     else:
         order = ORDERS[ordering]
-        if query is not None:
+        if reading is not None:
             where.append(f"{tune} IN (SELECT s.tune_id FROM marketplace_searchrow s WHERE s.document @@ to_tsquery('revsync_search', %s))")
-            parameters.append(query)
+            parameters.append(reading.match)
         sign, direction = ("<", "DESC") if order.descending else (">", "ASC")
         if after is not None:
             where.append(f"(b.{order.column}, {tune}) {sign} (%s, %s)")

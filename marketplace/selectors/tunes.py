@@ -10,7 +10,6 @@ from django.core.cache import cache
 from django.db import connection
 
 from garage.enums import VehicleKind
-from garage.folding import fold
 from marketplace.enums import EmissionsClass, TuneCategory, TuneStatus
 from marketplace.exceptions import TuneNotFound
 from marketplace.models import Tune
@@ -186,39 +185,3 @@ def _count(scope) -> dict[str, list[dict[str, Any]]]:
     for rows in empty.values():
         rows.sort(key=lambda row: (-row["count"], row["value"]))
     return empty
-
-
-# Suggestions
-
-SUGGESTIONS = 10
-_BY_PREFIX = """
-SELECT kinds.kind, phrase.text
-  FROM unnest(ARRAY['MAKE', 'MODEL', 'TUNER', 'TUNE']) WITH ORDINALITY AS kinds (kind, place)
- CROSS JOIN LATERAL (
-    SELECT key, text FROM marketplace_searchphrase p WHERE p.kind = kinds.kind AND p.key LIKE %s ORDER BY p.key USING ~<~ LIMIT 10
- ) AS phrase
- ORDER BY kinds.place, length(phrase.key), phrase.text
-"""
-_BY_LIKENESS = """
-SELECT kind, text FROM marketplace_searchphrase WHERE key %% %s ORDER BY similarity(key, %s) DESC, kind, text LIMIT 20
-"""
-
-
-def list_suggestions(q: str) -> list[dict[str, str]]:
-    """What begins with `q` however it is spelled: makes first, then models, tuners and titles; else what looks like it.
-
-    One query, two when nothing begins so.
-    """
-    key = fold(q)[:80]
-    if not key:
-        return []
-    with connection.cursor() as cursor:
-        cursor.execute(_BY_PREFIX, [f"{key}%"])
-        rows = cursor.fetchall()
-        if not rows and len(key) >= 4:
-            cursor.execute(_BY_LIKENESS, [key, key])
-            rows = cursor.fetchall()
-    seen: dict[str, str] = {}
-    for kind, text in rows:
-        seen.setdefault(text, kind)
-    return [{"text": text, "kind": kind} for text, kind in list(seen.items())[:SUGGESTIONS]]
