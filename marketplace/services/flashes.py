@@ -367,6 +367,7 @@ def _open_case(flash: Flash, version: TuneVersion, *, purchase_id: UUID, at: dat
         "Restore the stock file before the engine is started. Please write what you saw, and attach the app's log if there is one.",
         dedupe_key=f"flash:{flash.pk}",
         flash_id=flash.pk,
+        knows=flash.reporter_id,  # by the notice that says what to do first
         at=at,
     )
 
@@ -378,7 +379,8 @@ def _tell_failure(flash: Flash, version: TuneVersion, *, at: datetime) -> None:
         type=NoticeType.FLASH,
         severity=NoticeSeverity.RESTORE_STOCK,
         title="Your flash failed: restore your stock file",
-        body="The write did not complete. Restore the stock image with the app before you start the engine. It uses up no license.",
+        body="The write did not complete. Restore the stock image with the app before you start the engine. It uses up no license. "
+        "A case about it is open: please write there what you saw.",
         link={"resource": "flash", "id": flash.pk},
         dedupe_key=f"flash:{flash.pk}",
         at=at,

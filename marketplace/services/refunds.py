@@ -421,22 +421,14 @@ def _fail(purchase: Purchase, refund: Refund, *, code: str, at: datetime) -> Non
     open_case(
         purchase_id=purchase.pk,
         kind=CaseKind.REFUND,
-        text=f"The refund of {amount} did not arrive ({code}). RevSync owes it and pays it another way.",
-        dedupe_key=f"refund-failed:{refund.pk}",
-        status=CaseStatus.WAITING_STAFF,
-        at=at,
-    )
-    notify(
-        user_id=purchase.buyer_id,
-        type=NoticeType.REFUND,
         title=f"Refund of {purchase.number} came back",
-        body=f"Your bank did not take {amount}. We owe it to you: a case is open, and we will ask where to pay it.",
-        link={"resource": "purchase", "id": purchase.pk},
+        text=f"The refund of {amount} did not arrive ({code}). RevSync owes it to the rider and asks here where to pay it.",
         severity=NoticeSeverity.WARNING,
         dedupe_key=f"refund-failed:{refund.pk}",
         at=at,
     )
 
+        status=CaseStatus.WAITING_STAFF,
 
 def note_repayment(*, refund_id: UUID, actor: User, reason: str, at: datetime) -> Refund:
     """Note that a refund which came back was paid another way; `reason` says how. Books it and tells the buyer.

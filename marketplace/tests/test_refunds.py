@@ -383,6 +383,11 @@ class TestProvider:
         assert sums(purchase)[LedgerAccount.BUYER_OWED] == 14900
         case = Case.objects.get()
         assert (case.kind, case.status) == (CaseKind.REFUND, CaseStatus.WAITING_STAFF)
+        for person in (rider.user, purchase.tuner.user):
+            told = Notice.objects.get(user=person, title__endswith="came back")  # once, and all of it
+            assert (told.type, told.severity, told.link_id) == ("CASE", "warning", case.pk)
+            assert "149.00 EUR did not arrive (charge_disputed). RevSync owes it to the rider" in told.body
+        assert not Notice.objects.filter(title__startswith="A case about").exists()
 
     def test_what_is_owed_is_paid_another_way_once(self, payments):
         rider, purchase, intent_id = bought(payments)
