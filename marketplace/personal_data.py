@@ -29,7 +29,7 @@ from marketplace.models import (
 from marketplace.services.listings import delete_tune
 from marketplace.services.refunds import withdraw_wishes
 from tuners.models import TunerProfile
-from users.models import User
+from users.models import Notice, User
 from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Blocker, Excuse, Holding, Provider, StoredFile
 
 BOOKS = "the books must be kept for ten years; they name the account by an opaque id"
@@ -138,6 +138,8 @@ def _prepare(user_id: UUID, *, at: datetime) -> None:
         return
     author = User.objects.get(pk=user_id)
     Tune.objects.filter(tuner=profile, status=TuneStatus.PUBLISHED).update(status=TuneStatus.ARCHIVED, archived_at=at, updated_at=at)
+    offered = Tune.objects.filter(tuner=profile).values_list("pk", flat=True)
+    Notice.objects.filter(dedupe_key__in=[f"new-tune:{pk}" for pk in offered]).delete()  # they say by whom it is
     for tune in Tune.objects.filter(tuner=profile).order_by("pk"):
         keys = list(TuneFile.objects.filter(version__tune=tune).values_list("storage_key", flat=True))
         try:

@@ -4,12 +4,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import F
-
 from tuners import listeners
 from tuners.enums import ReviewAppealState, ReviewState, SuspensionReason, TunerStatus
 from tuners.models import ReviewAppeal, TunerCertification, TunerFollow, TunerProfile, TunerReview, TunerReviewEdit
 from tuners.names import name_key, search_text
+from tuners.services.follows import unfollow_all
 from users.models import Notice
 from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Holding, Provider, StoredFile
 
@@ -34,9 +33,7 @@ def _needed_keys(keys: set[str]) -> set[str]:
 
 def _prepare(user_id: UUID, *, at: datetime) -> None:
     """Count the person out of what they follow, take their words as a tuner back, and close the profile for good."""
-    followed = TunerFollow.objects.filter(follower_id=user_id)
-    TunerProfile.objects.filter(pk__in=followed.values("tuner_id")).update(follower_count=F("follower_count") - 1)
-    followed.delete()
+    unfollow_all(follower_id=user_id)
     TunerReviewEdit.objects.filter(review__buyer_id=user_id).delete()
     ReviewAppeal.objects.filter(appellant_id=user_id, state=ReviewAppealState.OPEN).update(state=ReviewAppealState.MOOT, decided_at=at)
     written = TunerReview.objects.filter(buyer_id=user_id).values_list("pk", flat=True)

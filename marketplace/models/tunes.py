@@ -163,11 +163,17 @@ class Tune(models.Model):
 
 
 class Favorite(models.Model):
-    """One account has marked one tune. Deleted with either."""
+    """One account has marked one tune. Deleted with either.
+
+    `known_price_minor` is the lowest price that the person knows: what it cost when they marked it, then what they were told. Empty
+    in rows older than this, whose person is told of no price.
+    """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="favorite_tunes")
     tune = models.ForeignKey(Tune, on_delete=models.CASCADE, related_name="favorites")
+    known_price_minor = models.PositiveIntegerField(null=True, blank=True)
+    known_currency = models.CharField(max_length=3, blank=True, default="", db_default="")
     created_at = models.DateTimeField()
 
     class Meta:

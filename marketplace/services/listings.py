@@ -10,6 +10,7 @@ from django.db.models import ProtectedError
 
 from core import audit
 from core.exceptions import InvalidInput, InvalidTransition, StaleRevision
+from core.tasks import enqueue
 from core.uploads.enums import UploadPurpose
 from core.uploads.services import claim_upload
 from marketplace.enums import TuneStatus
@@ -48,7 +49,8 @@ def update_tune(
 ) -> Tune:
     """Change words, price or pictures of an own listing. `image_upload_ids` is the whole list; ids it has already stay.
 
-    Called by its tuner. Locks the tune. Raises: TuneNotFound, TuneSuspended, StaleRevision, InvalidInput.
+    Called by its tuner. Locks the tune. Queues marketplace.tasks.news.tell_of_lower_price. Raises: TuneNotFound, TuneSuspended,
+    StaleRevision, InvalidInput.
     """
     with transaction.atomic():
         tune = lock_own_tune(author, tune_id)
@@ -79,6 +81,8 @@ def update_tune(
                 price_minor_before=price_before[0],
                 currency_before=price_before[1],
             )
+            if tune.currency == price_before[1] and tune.price_minor < price_before[0]:
+                enqueue("marketplace.tasks.news.tell_of_lower_price", tune_id=tune.pk)
     return tune
 
 

@@ -39,7 +39,7 @@ def publish_tune_version(
     reviewer's own key said of the releases, where the signer asks for it. Asks the storage for
     each object and the signer for each document outside the transaction; that locks tune, then version, and compares
     everything again, so whatever moved meanwhile leaves nothing changed. The first publication publishes the tune. Tells
-    the author; queues marketplace.tasks.versions.tell_owners and marketplace.tasks.tunes.refresh_makes_of.
+    the author; queues marketplace.tasks.versions.tell_owners, marketplace.tasks.tunes.refresh_makes_of and the news of it.
 
     Raises: VersionNotFound, PermissionRefused, OwnVersion, VersionIllegalMove, TuneSuspended, VersionFilesRequired,
     HashesDiffer, PublishBlocked, TuneFileMissing, ReleaseOutdated, InvalidInput at /approval, ServiceUnavailable (storage,
@@ -64,7 +64,8 @@ def publish_tune_version(
             raise ReleaseOutdated
         tune.release_counter, tune.updated_at, tune.revision = counter, at, tune.revision + 1
         fields = ["release_counter", "updated_at", "revision"]
-        if tune.status == TuneStatus.DRAFT:
+        is_first = tune.status == TuneStatus.DRAFT
+        if is_first:
             tune.status, tune.published_at = TuneStatus.PUBLISHED, at
             fields += ["status", "published_at"]
         tune.save(update_fields=fields)
@@ -84,6 +85,10 @@ def publish_tune_version(
         )
         _tell_author(version, title="Your version is published", body=f"Version {version.version} of “{tune.title}” is on sale now.", at=at)
         enqueue("marketplace.tasks.versions.tell_owners", version_id=version.pk)
+        if is_first:
+            enqueue("marketplace.tasks.news.tell_of_new_tune", tune_id=tune.pk)
+        else:
+            enqueue("marketplace.tasks.news.tell_of_new_version", version_id=version.pk)
         enqueue("marketplace.tasks.tunes.refresh_makes_of", tuner_id=tune.tuner_id)
     return version
 

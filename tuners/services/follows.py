@@ -3,8 +3,8 @@
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
-from django.db.models import F
+from django.db import connection, transaction
+from django.db.models import F, Q
 
 from tuners.exceptions import OwnTuner, TunerNotFound
 from tuners.models import TunerFollow, TunerProfile
@@ -39,3 +39,17 @@ def unfollow_tuner(*, follower: User, tuner_id: UUID) -> None:
         removed, _by_model = TunerFollow.objects.filter(tuner_id=tuner_id, follower=follower).delete()
         if removed:
             TunerProfile.objects.filter(pk=tuner_id).update(follower_count=F("follower_count") - 1)
+
+
+def unfollow_all(*, follower_id: UUID) -> None:
+    """Count somebody who deletes the account out of all that they follow, in the transaction of that.
+
+    What was deleted is what is counted: somebody who unfollows at the same moment is not counted out twice. Locks the follows, then
+    the profiles in the order of their ids, the person's own among them: two tuners who follow each other may leave at once.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM tuners_tunerfollow WHERE follower_id = %s RETURNING tuner_id", [follower_id])
+        followed = [tuner_id for (tuner_id,) in cursor.fetchall()]
+    profiles = TunerProfile.objects.filter(Q(pk__in=followed) | Q(user_id=follower_id))
+    list(profiles.select_for_update(no_key=True).order_by("pk").values_list("pk"))
+    TunerProfile.objects.filter(pk__in=followed).update(follower_count=F("follower_count") - 1)
