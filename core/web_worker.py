@@ -17,6 +17,8 @@ from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
 
+from core import background
+
 ARRIVAL_SECONDS = 20.0  # from the first look at a connection to the last byte of its request
 STOPPING_SECONDS = 2.0  # the same once the worker is told to stop
 SEND_SECONDS = 20  # without any progress of an answer
@@ -79,6 +81,11 @@ class BufferingWorker(ThreadWorker):
     def init_process(self) -> None:
         self.arriving: dict[Any, Arriving] = {}  # connections; in the order of their deadlines
         super().init_process()
+
+    def run(self) -> None:
+        """Beside it `core.background`: what was counted is written a last time when every request has its answer."""
+        with background.running():
+            super().run()
 
     def enqueue_req(self, conn: Any) -> None:
         """A connection is new, or its next request begins: collect it, and hand it on when it is there."""

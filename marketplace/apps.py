@@ -12,12 +12,12 @@ class MarketplaceConfig(AppConfig):
         from django.db.models import TextChoices
         from prometheus_client import REGISTRY
 
-        from core import doctor, health, meta, problems
+        from core import background, doctor, health, meta, problems
         from garage import tune_images
         from marketplace import enums, payment_checks, personal_data, trust_checks
         from marketplace.problems import PROBLEMS
         from marketplace.selectors.tune_images import is_published_image
-        from marketplace.services import ratings, upkeep
+        from marketplace.services import analytics, ratings, upkeep
         from tuners import listeners
         from users.privacy import register
 
@@ -29,5 +29,6 @@ class MarketplaceConfig(AppConfig):
         doctor.register("status document", trust_checks.check_status)
         doctor.register("reconciler", payment_checks.check_payments)
         REGISTRY.register(payment_checks.PaymentsCollector())
+        background.register("views of tunes", analytics.flush_views)
         listeners.on_review(ratings.move_rating)
         listeners.on_standing(upkeep.on_standing)

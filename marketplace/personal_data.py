@@ -299,6 +299,7 @@ PROVIDER = Provider(
     excuses=(
         Excuse("marketplace.BrowseRow", "*", "Derived from tunes for the lists; gone with the listing."),
         Excuse("marketplace.ListingChange", "*", "Which tunes changed, until saved searches were compared."),
+        Excuse("marketplace.TuneViews", "*", "How often a tune was looked at on a day: a number, and nobody in it."),
         Excuse("marketplace.TrendRow", "*", "How much tunes are taken up, in sums over accounts; gone with the listing."),
         Excuse("marketplace.SearchRow", "*", "Words of listed tunes, their tuner's name too; gone with the listing."),
         Excuse("marketplace.SearchWord", "*", "Single words of listed tunes; a deleted tuner's name is taken out."),

@@ -256,6 +256,7 @@ def tuner(me: Recorder, account: dict) -> None:
         me.call("POST", f"tuners/reviews/{reviews[0]['id']}/reply/", {"text": "Thank you, ride safely."}, expect=200)
     me.call("GET", "marketplace/sales/", expect=200)
     me.call("GET", "marketplace/sales/summary/", expect=200, by="tune")
+    me.call("GET", "marketplace/analytics/", expect=200, by="tune")
     me.call("GET", "marketplace/balance/", expect=200)
     payouts = me.call("GET", "marketplace/payouts/", expect=200)["results"]
     for payout in payouts[:1]:

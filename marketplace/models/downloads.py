@@ -161,6 +161,7 @@ class Flash(models.Model):
             models.Index(  # what was flashed lately
                 name="flash_trend", fields=["received_at"], condition=Q(outcome=FlashOutcome.SUCCEEDED)
             ),
+            models.Index(name="flash_of_version", fields=["version", "received_at"]),  # a tuner's report of some days
             models.Index(  # two by different buyers within a day stop the version
                 name="flash_hard_failures", fields=["version", "received_at"], condition=Q(counts_as_hard_failure=True)
             ),

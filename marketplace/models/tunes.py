@@ -7,7 +7,7 @@ from core.ids import new_id
 from garage.enums import VehicleKind
 from marketplace.enums import EmissionsClass, TuneCategory, TuneStatus, TuneSuspensionReason
 
-__all__ = ["Favorite", "Tune"]
+__all__ = ["Favorite", "Tune", "TuneViews"]
 
 # A tune's place in the order by rating: as if five riders had given 3.8 before, so that one five-star review does not win.
 PRIOR_REVIEWS = 5
@@ -172,9 +172,9 @@ class Favorite(models.Model):
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="favorite_tunes")
     tune = models.ForeignKey(Tune, on_delete=models.CASCADE, related_name="favorites")
+    created_at = models.DateTimeField()
     known_price_minor = models.PositiveIntegerField(null=True, blank=True)
     known_currency = models.CharField(max_length=3, blank=True, default="", db_default="")
-    created_at = models.DateTimeField()
 
     class Meta:
         constraints = [
@@ -187,3 +187,28 @@ class Favorite(models.Model):
 
     def __str__(self) -> str:
         return f"favorite {self.id}"
+
+
+class TuneViews(models.Model):
+    """How often one tune was looked at on one day (UTC): a number, and nobody in it.
+
+    Web workers add what they counted, a set at a time (`services.analytics`). Deleted with its tune, and when it is two years old.
+    """
+
+    id = models.UUIDField(primary_key=True, default=new_id, editable=False)
+    tune = models.ForeignKey(Tune, on_delete=models.CASCADE, related_name="+", db_index=False)
+    day = models.DateField()
+    views = models.PositiveIntegerField()
+
+    class Meta:
+        verbose_name_plural = "tune views"
+        constraints = [
+            # two workers that flush at once add to one row; also what a tuner's report reads
+            models.UniqueConstraint(fields=["tune", "day"], name="tune_views_once_a_day"),
+        ]
+        indexes = [
+            models.Index(fields=["day"], name="tune_views_to_forget"),
+        ]
+
+    def __str__(self) -> str:
+        return f"views of {self.day}"

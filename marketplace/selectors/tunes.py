@@ -39,8 +39,8 @@ SELECT bought.id, license.state,
 PUBLIC = (TuneStatus.PUBLISHED, TuneStatus.ARCHIVED)
 
 
-def get_tune_detail(tune_id: UUID, viewer) -> tuple[tuple, dict[str, Any] | None]:
-    """The row of DETAIL and, signed in, what the viewer has to do with it. One query; two when signed in.
+def get_tune_detail(tune_id: UUID, viewer) -> tuple[tuple, dict[str, Any] | None, UUID]:
+    """The row of DETAIL, signed in what the viewer has to do with it, and who wrote it. One query; two when signed in.
 
     Published and archived tunes are everybody's; in another state its tuner and whoever bought it see it.
     Raises: TuneNotFound.
@@ -68,7 +68,8 @@ def get_tune_detail(tune_id: UUID, viewer) -> tuple[tuple, dict[str, Any] | None
             raise TuneNotFound
     fitments = orjson.loads(fitments) if fitments else []
     fitments.sort(key=lambda row: (row["make"], row["model"], row["year_from"], row["markets"]))
-    return (row[:COLUMN_COUNT], own, orjson.loads(requirements) if requirements else None, blocked_regions or [], fitments), standing
+    detail = (row[:COLUMN_COUNT], own, orjson.loads(requirements) if requirements else None, blocked_regions or [], fitments)
+    return detail, standing, author_id
 
 
 def decode_own(columns: Sequence[Any]) -> tuple:

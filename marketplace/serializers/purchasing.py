@@ -1,3 +1,6 @@
+from datetime import date
+
+from django.core.validators import MaxValueValidator, MinValueValidator
 from rest_framework import serializers
 
 from core.serializers import (
@@ -53,18 +56,28 @@ class SaleListQuery(PageQuery):
     currency = CurrencyField(required=False, help_text="Sales in this currency only.")
 
 
-class SalesSummaryQuery(Input):
-    by = serializers.ChoiceField(SALES_BY, default="day")
-    currency = CurrencyField(required=False, help_text="Default: that of the newest sale.")
+class PeriodQuery(Input):
+    """Whole days in UTC, both ends included."""
 
     def get_fields(self):
         days = {"from": "First day, UTC; default: 29 days before `to`.", "to": "Last day, UTC; default: today."}
-        return {**super().get_fields(), **{name: serializers.DateField(required=False, help_text=text) for name, text in days.items()}}
+        return {**super().get_fields(), **{name: _day(text) for name, text in days.items()}}
 
     def validate(self, attrs):
         if "from" in attrs and "to" in attrs and attrs["from"] > attrs["to"]:
             raise serializers.ValidationError({"from": "`from` is after `to`."}, code="invalid")
         return attrs
+
+
+def _day(help_text: str) -> serializers.DateField:
+    """A day that one can count from and to."""
+    known = [MinValueValidator(date(2000, 1, 1)), MaxValueValidator(date(2199, 12, 31))]
+    return serializers.DateField(required=False, help_text=help_text, validators=known)
+
+
+class SalesSummaryQuery(PeriodQuery):
+    by = serializers.ChoiceField(SALES_BY, default="day")
+    currency = CurrencyField(required=False, help_text="Default: that of the newest sale.")
 
 
 # Output: declared for the schema; the hot ones are rendered by their selectors and a test compares the two

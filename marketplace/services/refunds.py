@@ -425,10 +425,10 @@ def _fail(purchase: Purchase, refund: Refund, *, code: str, at: datetime) -> Non
         text=f"The refund of {amount} did not arrive ({code}). RevSync owes it to the rider and asks here where to pay it.",
         severity=NoticeSeverity.WARNING,
         dedupe_key=f"refund-failed:{refund.pk}",
+        status=CaseStatus.WAITING_STAFF,
         at=at,
     )
 
-        status=CaseStatus.WAITING_STAFF,
 
 def note_repayment(*, refund_id: UUID, actor: User, reason: str, at: datetime) -> Refund:
     """Note that a refund which came back was paid another way; `reason` says how. Books it and tells the buyer.

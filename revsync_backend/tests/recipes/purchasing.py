@@ -54,6 +54,11 @@ def _(kit, world):
     return Call(open_refs=("?tune",))
 
 
+@recipe("get_analytics")
+def _(kit, world):
+    return Call(query={"tune": kit.tune.pk}, refs=("?tune",))
+
+
 # Refusals
 
 
