@@ -5,7 +5,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Cast, NullIf
 
 from core.ids import new_id
@@ -271,6 +271,11 @@ class TunerCertification(models.Model):
 class TunerReviewQuerySet(models.QuerySet):
     def published(self) -> "TunerReviewQuerySet":
         return self.filter(state=ReviewState.PUBLISHED)
+
+    def of_concern_to(self, user) -> "TunerReviewQuerySet":
+        """Published ones, and hidden ones that this person wrote or reported."""
+        reported = Exists(ReviewReport.objects.filter(review=OuterRef("pk"), reporter=user))
+        return self.filter(Q(state=ReviewState.PUBLISHED) | Q(state=ReviewState.HIDDEN) & (Q(buyer=user) | reported))
 
     def counted(self) -> "TunerReviewQuerySet":
         """What the ratings are made of."""

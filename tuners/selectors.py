@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Aggregate, Count, DurationField, ExpressionWrapper, F, Q, QuerySet
+from django.db.models import Aggregate, Count, DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
 
 from core.pagination import Key, Ordering
 from tuners.enums import ApplicationStatus, CertificationVerdict, PublishBlocker, ReviewState, TunerStatus
@@ -98,20 +98,20 @@ def get_review(review_id: UUID) -> TunerReview:
 def get_visible_review(review_id: UUID, viewer: User | None) -> TunerReview:
     """A review that this person may see, with what they have to do with it as `own_report` and `own_appeal`.
 
-    Published ones of active tuners are everybody's; a hidden one is seen by its author, its tuner and who reported it. One
-    query, three when signed in. Raises: ReviewNotFound.
+    Published ones of active tuners are everybody's; its author and who reported it see it hidden, too, and of a suspended
+    tuner. One query, three when signed in. Raises: ReviewNotFound.
     """
-    review = TunerReview.objects.exclude(state=ReviewState.DELETED).select_related("buyer", "tuner").filter(pk=review_id).first()
+    seen = Q(state=ReviewState.PUBLISHED, tuner__status=TunerStatus.ACTIVE)
+    if viewer is not None:
+        reported = Exists(ReviewReport.objects.filter(review=OuterRef("pk"), reporter=viewer))
+        seen |= ~Q(state=ReviewState.DELETED) & (Q(buyer=viewer) | Q(reported))
+    review = TunerReview.objects.filter(seen, pk=review_id).select_related("buyer").first()
     if review is None:
         raise ReviewNotFound
     report = appeal = None
     if viewer is not None:
         report = ReviewReport.objects.filter(review=review, reporter=viewer).first()
         appeal = ReviewAppeal.objects.filter(review=review, appellant=viewer).order_by("-created_at", "-pk").first()
-    is_public = review.state == ReviewState.PUBLISHED and review.tuner.status == TunerStatus.ACTIVE
-    is_party = viewer is not None and (report is not None or viewer.pk in (review.buyer_id, review.tuner.user_id))
-    if not is_public and not is_party:
-        raise ReviewNotFound
     review.own_report, review.own_appeal = report, appeal  # type: ignore[attr-defined]
     return review
 

@@ -335,20 +335,18 @@ def appeal_review_decision(*, user: User, review_id: UUID, text: str, at: dateti
     """
     with transaction.atomic():
         _hold_people(review_id, user)
-        review = TunerReview.objects.select_for_update(no_key=True).exclude(state=ReviewState.DELETED).filter(pk=review_id).first()
-        report = None if review is None else review.reports.filter(reporter=user).first()
-        if review is None or (review.state == ReviewState.HIDDEN and review.buyer_id != user.pk and report is None):
+        review = TunerReview.objects.of_concern_to(user).select_for_update(no_key=True).filter(pk=review_id).first()
+        if review is None:
             raise ReviewNotFound
+        report = review.reports.filter(reporter=user).first()
         against_at = _went_against(user, review, report)
         if against_at is None:
             raise NothingToAppeal
-        try:
-            with transaction.atomic():
-                appeal = ReviewAppeal.objects.create(
-                    review=review, report=report, appellant=user, against_at=against_at, text=text, created_at=at
-                )
-        except IntegrityError as exc:
-            raise ReviewAppealExists from exc
+        if review.appeals.filter(report=report, against_at=against_at).exists():
+            raise ReviewAppealExists
+        appeal = ReviewAppeal.objects.create(
+            review=review, report=report, appellant=user, against_at=against_at, text=text, created_at=at
+        )
         audit.record(act="review_appeal.made", actor_id=user.pk, subject_id=appeal.pk, at=at, review_id=review.pk)
     return appeal
 
