@@ -114,16 +114,12 @@ def _rename(present: dict, wanted: dict) -> None:
             present[key] = present.pop(unlisted[0])
 
 
-def _label(table: type, values: dict[str, Any], make: str) -> str:
-    return values["name"] if table is VehicleMake else f"{make} {values['name']}"
-
-
 def _save(table: type, present: dict, wanted: dict[Any, dict[str, Any]], report: ImportReport) -> None:
     """Insert what is missing and update what differs; `present` then holds all of them."""
     changed, added = [], []
     names = {} if table is VehicleMake else {make.pk: make.name for make in VehicleMake.objects.all()}
     for key, values in wanted.items():
-        label = _label(table, values, names.get(values.get("make_id"), ""))
+        label = values["name"] if table is VehicleMake else f"{names[values['make_id']]} {values['name']}"
         row = present.get(key)
         if row is None:
             row = present[key] = table(**values)

@@ -107,7 +107,7 @@ def facts_of(
     """
     if make_id is None:
         found = catalog.find_make(make)
-        make_id = found and found.pk
+        make_id = found.pk if found is not None else None
     calibration_id = read_calibration_id
     if installed_calibration_id and installed_at is not None and (read_at is None or installed_at > read_at):
         calibration_id = installed_calibration_id
