@@ -113,9 +113,39 @@ _RATINGS = """
 SELECT 'tune ' || t.id || ' says ' || t.rating_count || ' reviews, sum ' || t.rating_sum || '; there are '
        || coalesce(r.count, 0) || ', sum ' || coalesce(r.sum, 0)
   FROM marketplace_tune t
-  LEFT JOIN (SELECT tune_id, count(*) AS count, sum(rating) AS sum FROM tuners_tunerreview WHERE state = 'PUBLISHED' GROUP BY tune_id) AS r
+  LEFT JOIN (SELECT tune_id, count(*) AS count, sum(rating) AS sum FROM tuners_tunerreview
+              WHERE state = 'PUBLISHED' AND is_counted GROUP BY tune_id) AS r
        ON r.tune_id = t.id
  WHERE (t.rating_count, t.rating_sum) <> (coalesce(r.count, 0), coalesce(r.sum, 0))
+"""
+
+# Whose buyer has no purchase that stands is marked, and counted only if the tune was ever downloaded.
+_REVIEWS = """
+SELECT 'review ' || r.id || CASE WHEN b.stands IS NULL THEN ' is by somebody who never paid'
+                                 ELSE ' says refunded ' || r.is_refunded || ', counted ' || r.is_counted || '; its buyer''s purchases say '
+                                      || (NOT b.stands) || ', ' || (b.stands OR b.granted) END
+  FROM tuners_tunerreview r
+  LEFT JOIN LATERAL (
+       SELECT bool_or(p.status = 'PAID' OR p.status = 'DISPUTED' AND p.disputed_from = 'PAID') AS stands,
+              bool_or(g.purchase_id IS NOT NULL) AS granted
+         FROM marketplace_purchase p LEFT JOIN marketplace_grantedpurchase g ON g.purchase_id = p.id
+        WHERE p.buyer_id = r.buyer_id AND p.tune_id = r.tune_id AND p.paid_at IS NOT NULL) AS b ON true
+ WHERE r.state <> 'DELETED'
+   AND (b.stands IS NULL OR (r.is_refunded, r.is_counted) <> (NOT b.stands, b.stands OR b.granted))
+"""
+
+_FLASH_GROUPS = f"""
+SELECT 'flash group ' || g.id || ' is ' || g.rider_count || ' riders, ' || g.flash_count || ' flashes, ' || g.success_count
+       || ' good; its members are ' || m.riders || ', ' || m.flashes || ', ' || m.good
+  FROM marketplace_flashgroup g
+  JOIN LATERAL (SELECT count(DISTINCT f.reporter_id) AS riders, count(f.id) AS flashes,
+                       count(*) FILTER (WHERE f.outcome = '{FlashOutcome.SUCCEEDED}') AS good
+                  FROM marketplace_groupedflash x JOIN marketplace_flash f ON f.id = x.flash_id WHERE x.group_id = g.id) AS m ON true
+ WHERE (g.rider_count, g.flash_count, g.success_count) <> (m.riders, m.flashes, m.good)
+UNION ALL
+SELECT 'flash ' || f.id || ' is told of in a group of another tune'
+  FROM marketplace_groupedflash x JOIN marketplace_flashgroup g ON g.id = x.group_id JOIN marketplace_flash f ON f.id = x.flash_id
+  JOIN marketplace_tuneversion v ON v.id = f.version_id WHERE v.tune_id <> g.tune_id
 """
 
 _FLASHES = f"""
@@ -174,7 +204,9 @@ INVARIANTS = {
     "disputes, purchases and books agree": _DISPUTES,
     "each grant belongs to a paid purchase": _GRANTS,
     "tunes count their reviews": _RATINGS,
+    "reviews are by buyers and marked as their purchases say": _REVIEWS,
     "tunes count their flashes": _FLASHES,
+    "flashes are told of in groups as they are": _FLASH_GROUPS,
     "tunes count their downloads": _DOWNLOADS,
     "lists and search show what is on sale": _LISTS,
     "what is on sale was approved and signed": _RELEASES,

@@ -308,6 +308,8 @@ PROVIDER = Provider(
         Excuse("marketplace.ProviderWatch", "*", "Up to when we looked."),
         Excuse("marketplace.ProviderDifference", "*", "The provider's opaque ids of payments."),
         Excuse("marketplace.ParkedReturn", "*", "The provider's opaque ids of what went back of such payments."),
+        Excuse("marketplace.FlashGroup", "*", "Sums over five riders and more of one model, who are not told apart."),
+        Excuse("marketplace.GroupedFlash", "*", "Which flashes a sum is of, under opaque ids; nobody is shown it."),
         Excuse("marketplace.FileXRay", "*", "What one image changes in another, in counts and classes; gone with the file."),
         Excuse("marketplace.Release", "*", "A signed document about a file; its reviewer is a keyed pseudonym."),
         Excuse("marketplace.VersionStop", "*", "Why a version was stopped, for its riders; staff and tuners by opaque id."),

@@ -26,6 +26,8 @@ NOT_SHOWN = {  # derived for lists and search by triggers, or on the page of the
     "marketplace.CaseMessage",
     "marketplace.PayoutLine",
     "marketplace.BrowseRow",
+    "marketplace.FlashGroup",
+    "marketplace.GroupedFlash",
     "marketplace.SearchRow",
     "marketplace.SearchWord",
     "marketplace.SearchPhrase",

@@ -1,8 +1,10 @@
 from core.endpoints import Endpoint
 from core.permissions import ActiveTuner, Authenticated, Public, TunerOrCreator
 from core.serializers import PageQuery
+from marketplace.serializers import reviews as review_shapes
 from marketplace.serializers import tunes as shapes
 from marketplace.serializers import versions as version_shapes
+from marketplace.views import reviews as review_views
 from marketplace.views import tunes as views
 from marketplace.views import versions as version_views
 
@@ -34,8 +36,13 @@ ENDPOINTS: list[Endpoint] = [
         access=Public, query=version_shapes.VersionListQuery, response=version_shapes.VersionOutput, paginated=True, cache="public",
     ),
     Endpoint(
-        "GET", f"{TUNE}reviews/", version_views.TuneReviewListView, "list_tune_reviews", "Read a tune's reviews",
-        access=Public, query=shapes.TuneReviewsQuery, response=version_shapes.TuneReviewOutput, paginated=True,
+        "GET", f"{TUNE}reviews/", review_views.TuneReviewListView, "list_tune_reviews", "Read a tune's reviews",
+        access=Public, query=review_shapes.TuneReviewsQuery, response=review_shapes.TuneReviewOutput, paginated=True,
+        problems=("not_authenticated",), cache="public",
+    ),
+    Endpoint(
+        "GET", f"{TUNE}same-bike/", review_views.TuneSameBikeView, "get_tune_same_bike", "Ask what riders of the same bike say",
+        access=Public, query=review_shapes.SameBikeQuery, response=review_shapes.SameBikeOutput,
         problems=("not_authenticated",), cache="public",
     ),
     Endpoint(
@@ -47,8 +54,8 @@ ENDPOINTS: list[Endpoint] = [
         access=Public, query=PageQuery, response=shapes.TuneRowOutput, paginated=True, cache="public",
     ),
     Endpoint(
-        "POST", "tuners/<uuid:tuner>/reviews/", version_views.TuneReviewCreateView, "create_tune_review", "Review a tune that I bought",
-        access=Authenticated, scope="buyer", request=version_shapes.TuneReviewInput, response=version_shapes.TuneReviewOutput, status=201,
+        "POST", "tuners/<uuid:tuner>/reviews/", review_views.TuneReviewCreateView, "create_tune_review", "Review a tune that I bought",
+        access=Authenticated, scope="buyer", request=review_shapes.TuneReviewInput, response=review_shapes.TuneReviewOutput, status=201,
         problems=("verified_buyer_required", "already_reviewed", "own_tuner"), idempotency="honoured", audit="review.posted",
     ),
     # Riders

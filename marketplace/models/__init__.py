@@ -3,6 +3,7 @@
 from marketplace.models.browse import *  # noqa: F403
 from marketplace.models.cases import *  # noqa: F403
 from marketplace.models.downloads import *  # noqa: F403
+from marketplace.models.flash_groups import *  # noqa: F403
 from marketplace.models.payouts import *  # noqa: F403
 from marketplace.models.purchasing import *  # noqa: F403
 from marketplace.models.reconciling import *  # noqa: F403

@@ -175,10 +175,6 @@ class VehicleQuery(Input):
     vehicle = serializers.UUIDField(help_text="One of your own.")
 
 
-class TuneReviewsQuery(PageQuery):
-    vehicle = serializers.UUIDField(required=False, help_text="One of your own: reviews for its model only.")
-
-
 class OwnTuneListQuery(PageQuery):
     status = serializers.ChoiceField(TuneStatus.choices, required=False)
 

@@ -241,39 +241,3 @@ class VersionDetailOutput(VersionOutput):
     revision = serializers.IntegerField(required=False)
     created_at = UtcDateTimeField(required=False)
     submitted_at = UtcDateTimeField(allow_null=True, required=False)
-
-
-class TuneReviewInput(Input):
-    tune = serializers.UUIDField(help_text="One that you bought from this tuner.")
-    rating = StrictIntegerField(min_value=1, max_value=5)
-    text = CleanCharField(max_length=4_000, multiline=True, required=False, allow_blank=True)
-
-
-class TuneReviewAuthorOutput(Output):
-    id = serializers.UUIDField()
-    display_name = serializers.CharField()
-
-
-class TuneReviewReplyOutput(Output):
-    text = serializers.CharField()
-    created_at = UtcDateTimeField()
-
-
-class TuneReviewOutput(Output):
-    """A review of one tune by somebody who bought it."""
-
-    id = serializers.UUIDField()
-    tuner = serializers.UUIDField(source="tuner_id")
-    tune = serializers.UUIDField(source="tune_id")
-    tune_version = serializers.UUIDField(source="tune_version_id")
-    rating = serializers.IntegerField()
-    text = serializers.CharField()
-    vehicle = serializers.CharField(source="vehicle_label", help_text="Make, model and year, as the author's garage had them.")
-    author = TuneReviewAuthorOutput(source="buyer")
-    reply = serializers.SerializerMethodField()
-    created_at = UtcDateTimeField()
-    edited_at = UtcDateTimeField(allow_null=True)
-    revision = serializers.IntegerField()
-
-    def get_reply(self, review: Any) -> TuneReviewReplyOutput(allow_null=True):
-        return TuneReviewReplyOutput({"text": review.reply, "created_at": review.replied_at}).data if review.reply else None

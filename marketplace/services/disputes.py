@@ -21,6 +21,7 @@ from marketplace.money import amount_text
 from marketplace.policies import cases as case_policies
 from marketplace.selectors.disputes import evidence_fields, evidence_text, gather_evidence
 from marketplace.services.books import book_dispute_lost, book_dispute_opened, book_dispute_won
+from marketplace.services.buyer_reviews import follow_purchase
 from marketplace.services.locks import lock_purchase
 from marketplace.services.parked import follow_parked_dispute
 from marketplace.services.refunds import paid_purchase_of
@@ -186,6 +187,7 @@ def _lose(purchase: Purchase, dispute: Dispute, *, at: datetime) -> None:
     purchase.save(update_fields=["status", "disputed_from"])
     revoke_license(purchase=purchase, reason="the dispute was lost", at=at)
     book_dispute_lost(purchase=purchase, dispute_id=dispute.pk, amount_minor=dispute.amount_minor, at=at)
+    follow_purchase(purchase, at=at)
     audit.record(act="dispute.lost", actor_id=None, subject_id=dispute.pk, at=at, purchase_id=purchase.pk)
     _tell_end(
         purchase,

@@ -43,6 +43,7 @@ from marketplace.policies import cases as case_policies
 from marketplace.policies import refunds as policies
 from marketplace.policies.purchasing import KEY_TRUSTED_FOR
 from marketplace.services.books import book_owed_paid, book_refund, book_refund_failed
+from marketplace.services.buyer_reviews import follow_purchase
 from marketplace.services.cases import add_message, lock_case, open_case, resolve_case
 from marketplace.services.locks import lock_purchase
 from marketplace.services.parked import follow_parked_refund
@@ -141,6 +142,8 @@ def _reserve(purchase: Purchase, refund: Refund, *, at: datetime, send: bool = T
         book_refund(purchase=purchase, refund_id=refund.pk, amount_minor=refund.amount_minor, at=at)
     except ValueError as beyond:  # the provider gave more than the sale was, after a lost dispute
         raise PaymentMismatch(f"{purchase.number}: {beyond}") from beyond
+    if is_full:
+        follow_purchase(purchase, at=at)
     audit.record(
         act="refund.reserved",
         actor_id=refund.decided_by_id or refund.asked_by_id,

@@ -25,6 +25,7 @@ from marketplace.money import amount_text
 from marketplace.payments import Intent
 from marketplace.policies.purchasing import KEY_TRUSTED_FOR
 from marketplace.services.books import book_sale
+from marketplace.services.buyer_reviews import follow_purchase
 from marketplace.services.differences import end_differences, note_difference, purchase_id_in
 from marketplace.services.locks import lock_purchase
 from users.enums import NoticeType
@@ -252,6 +253,7 @@ def mark_purchase_paid(*, purchase_id: UUID, intent: Intent | None, at: datetime
         License.objects.create(purchase=purchase, holder_id=purchase.buyer_id, tune_id=purchase.tune_id, created_at=at)
         if not purchase.is_free:
             book_sale(purchase=purchase, at=purchase.paid_at)
+        follow_purchase(purchase, at=at)
         audit.record(
             act="purchase.paid",
             actor_id=purchase.buyer_id if intent is None else None,

@@ -1,17 +1,14 @@
-"""Versions: a tuner's road to publication, everybody's history, and buyers' reviews."""
+"""Versions: a tuner's road to publication, and everybody's history."""
 
 from rest_framework.response import Response
 
-from core.exceptions import NotAuthenticated
 from core.views import ApiView
-from garage.selectors import get_vehicle
 from marketplace.enums import InspectionVerdict
 from marketplace.selectors import versions as selectors
 from marketplace.selectors.tunes import get_public_tune
-from marketplace.serializers.versions import ChangesOutput, OwnVersionOutput, TuneReviewOutput, VersionOutput
-from marketplace.services import buyer_reviews, inspection, stops, versions
+from marketplace.serializers.versions import ChangesOutput, OwnVersionOutput, VersionOutput
+from marketplace.services import inspection, stops, versions
 from marketplace.services.inspection import detected_of
-from tuners.selectors import NEWEST, get_review, list_reviews_of_tune
 
 
 class TuneVersionListView(ApiView):
@@ -109,33 +106,6 @@ class InspectionView(ApiView):
                 "sha256": report.sha256,
                 "size_bytes": report.size_bytes,
             }
-        )
-
-
-class TuneReviewListView(ApiView):
-    def get(self, request, tune):
-        """What buyers say of a tune, newest first; with `vehicle` those who ride the same model."""
-        params = self.params()
-        found = get_public_tune(tune, request.user)
-        reviews = list_reviews_of_tune(found.pk)
-        if "vehicle" in params:
-            if request.user is None:
-                raise NotAuthenticated
-            vehicle = get_vehicle(request.user, params["vehicle"])
-            reviews = reviews.filter(vehicle_model_id=vehicle.catalog_model_id) if vehicle.catalog_model_id else reviews.none()
-        return self.page(reviews, NEWEST, params=params)
-
-
-class TuneReviewCreateView(ApiView):
-    def post(self, request, tuner):
-        """Review a tune that you bought from this tuner; one for each tune."""
-        body = self.body()
-        return self.create_once(
-            lambda _claim: buyer_reviews.review_tune(
-                author=request.user, tuner_id=tuner, tune_id=body["tune"], rating=body["rating"], text=body.get("text", ""), at=self.at
-            ),
-            render=lambda review: TuneReviewOutput(get_review(review.pk)).data,
-            find=get_review,
         )
 
 

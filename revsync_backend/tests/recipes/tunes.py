@@ -49,6 +49,12 @@ def _(kit, world):
     return Call(path={"tune": world.tune.pk}, query={"vehicle": kit.vehicle.pk}, refs=("?vehicle",))
 
 
+@recipe("get_tune_same_bike")
+def _(kit, world):
+    # by its names, as anybody may ask; that another's vehicle is a missing one is tried in `test_same_bike`
+    return Call(path={"tune": world.tune.pk}, query={"make": "Yamaha", "model": "MT-09"}, open_refs=("?vehicle",))
+
+
 @recipe("remove_favorite")
 def _(kit, world):
     return Call(path={"tune": world.tune.pk}, missing=204)
