@@ -5,6 +5,7 @@ from django.db.models import QuerySet
 
 from tuners.models import TunerProfile
 from tuners.names import make_key, name_key
+from tuners.search import MAX_WORDS, meanings_of
 
 
 class TunerFilter(django_filters.FilterSet):
@@ -22,13 +23,10 @@ class TunerFilter(django_filters.FilterSet):
         fields: list[str] = []
 
     def filter_words(self, queryset: QuerySet, _name: str, value: str) -> QuerySet:
-        """Every word stands somewhere in the name or the makes; text that folds to nothing finds nothing."""
-        words = name_key(value).split()
-        if not words:
-            return queryset.none()
-        for word in words[:8]:
-            queryset = queryset.filter(search_text__contains=word)
-        return queryset
+        """Every word stands somewhere in the name, the makes or the specialities, or is a slip away from one that does;
+        text that folds to nothing finds nothing."""
+        words = name_key(value).split()[:MAX_WORDS]
+        return queryset.filter(*meanings_of(words)) if words else queryset.none()
 
     def filter_speciality(self, queryset: QuerySet, _name: str, value: str) -> QuerySet:
         return queryset.filter(specialities__contains=[value])

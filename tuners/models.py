@@ -5,7 +5,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, Func, OuterRef, Q, Value
 from django.db.models.functions import Cast, NullIf
 
 from core.ids import new_id
@@ -133,6 +133,7 @@ class TunerProfile(models.Model):
             GinIndex(fields=["specialities"], name="tuner_specialities"),
             GinIndex(fields=["make_keys"], name="tuner_make_keys"),
             GinIndex(fields=["search_text"], opclasses=["gin_trgm_ops"], name="tuner_search"),
+            GinIndex(Func(F("search_text"), Value(" "), function="string_to_array"), name="tuner_words"),  # a slip's neighbours
         ]
 
     def __str__(self) -> str:

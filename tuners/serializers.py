@@ -63,7 +63,7 @@ class SpecialitiesField(serializers.ListField):
 
 
 class TunerListQuery(PageQuery):
-    q = CleanCharField(max_length=100, required=False, help_text="Words of the name or of a make.")
+    q = CleanCharField(max_length=100, required=False, help_text="Words of the name, a make or a speciality; forgives a typo.")
     speciality = serializers.ChoiceField(choices=Speciality.choices, required=False)
     make = CleanCharField(max_length=80, required=False, help_text="A make that the tuner has published for.")
     country = CountryField(required=False, help_text="Where the tuner works.")

@@ -1,5 +1,8 @@
 """What riders find: the list with its filters and orders, and a tuner's page."""
 
+import random
+from itertools import combinations, product
+
 import pytest
 from django.db import IntegrityError, transaction
 
@@ -61,6 +64,155 @@ class TestOrders:
             url = answer["next"]
 
         assert len(seen) == len(set(seen)) == 7
+
+
+@pytest.fixture
+def tuners(db):
+    facts = [
+        ("Müller Tuning GmbH", ["Yamaha"], ["STREET"], "DE"),
+        ("Bay Area Dyno", ["Ducati"], ["DYNO_TUNING"], "US"),
+        ("Чип Гараж", ["Lada"], ["DIESEL"], "KZ"),
+        ("Atelier Ténéré", ["Harley-Davidson"], ["OFF_ROAD", "TOURING"], "FR"),
+        ("QuickShift Labs", ["Volkswagen"], ["ALTERNATIVE_FUEL"], "UK"),
+    ]
+    for name, makes, specialities, country in facts:
+        tuner = TunerProfileFactory(business_name=name, makes=[], specialities=specialities, country=country)
+        services.set_makes(tuner_id=tuner.pk, makes=makes, aliases=["VW"] if makes == ["Volkswagen"] else [])
+
+
+class TestSearch:
+    @pytest.mark.parametrize(
+        ("q", "name"),
+        [
+            ("müller", "Müller Tuning GmbH"),
+            ("MULLER tuning", "Müller Tuning GmbH"),
+            ("bay", "Bay Area Dyno"),
+            ("dyno bay", "Bay Area Dyno"),
+            ("гараж", "Чип Гараж"),
+            ("tenere", "Atelier Ténéré"),
+            ("Te\u0301ne\u0301re\u0301", "Atelier Ténéré"),
+            ("quick", "QuickShift Labs"),
+            ("quick shift", "QuickShift Labs"),
+            # a make, its alias, a speciality
+            ("yamaha", "Müller Tuning GmbH"),
+            ("harley", "Atelier Ténéré"),
+            ("vw", "QuickShift Labs"),
+            ("diesel", "Чип Гараж"),
+            ("enduro", "Atelier Ténéré"),
+            ("touring atelier", "Atelier Ténéré"),
+            ("e85 fuels", None),
+            # slips
+            ("mlüler", "Müller Tuning GmbH"),
+            ("mueller", "Müller Tuning GmbH"),
+            ("mullerr", "Müller Tuning GmbH"),
+            ("yamha", "Müller Tuning GmbH"),
+            ("dcuati", "Bay Area Dyno"),
+            ("bay aera", "Bay Area Dyno"),
+            ("bayarea", "Bay Area Dyno"),
+            ("гарж", "Чип Гараж"),
+            ("teenre", None),
+            ("quikshift", "QuickShift Labs"),
+            ("deisel", "Чип Гараж"),
+            ("volkswagn labs", "QuickShift Labs"),
+        ],
+    )
+    def test_finds_whom_riders_mean(self, tuners, q, name):
+        if name is not None:
+            assert names(q=q) == [name]
+        else:
+            assert len(names(q=q)) <= 1
+
+    @pytest.mark.parametrize("q", ["😀", "!!!", "%", "_", "'", "bay yamaha", "xyzzy", "qq", "я", "&|!:*()"])
+    def test_finds_nobody_where_nobody_is(self, tuners, q):
+        assert names(q=q) == []
+
+    @pytest.mark.parametrize("q", ["a\0b", "x" * 101, "x" * 10_000, "", "a\u202eb"])
+    def test_what_is_no_text_is_refused(self, tuners, q):
+        answer = ApiClient().get("tuners/", {"q": q})
+        assert (answer.status_code, answer.json()["errors"][0]["parameter"]) == (400, "q")
+
+    def test_the_pages_of_a_slip_meet(self, db):
+        for number in range(5):
+            TunerProfileFactory(business_name=f"Dyno {number}")
+        url, seen = "tuners/?q=dnyo&page_size=2&ordering=name", []
+        while url:
+            answer = ApiClient().get(url).json()
+            seen += [row["business_name"] for row in answer["results"]]
+            url = answer["next"]
+        assert seen == [f"Dyno {number}" for number in range(5)]
+
+    def test_takes_one_query_more_and_a_slip_two(self, tuners, django_assert_num_queries):
+        with django_assert_num_queries(2):
+            names(q="muller tuning")
+        with django_assert_num_queries(3):
+            names(q="mullre")
+
+    def test_a_suspended_tuner_is_not_what_was_meant(self, tuners):
+        TunerProfileFactory(business_name="Quikshift", suspended=True)
+        assert names(q="quikshift") == ["QuickShift Labs"]
+
+
+class TestTogether:
+    """All filters in twos, in each order, against a plain telling of the same rows."""
+
+    VALUES = {
+        "q": ["amber", "cobalt"],
+        "speciality": ["STREET", "DIESEL"],
+        "make": ["Yamaha", "HARLEY davidson"],
+        "country": ["DE", "FR"],
+        "min_rating": [3.5, 4.5],
+        "verified": ["true", "false"],
+    }
+    KEYS = {
+        "rating": lambda row: (row.rating_order, row.pk),
+        "popular": lambda row: (row.follower_count, row.pk),
+        "name": lambda row: (row.name_key, row.pk),
+        "newest": lambda row: (row.created_at, row.pk),
+    }
+
+    @staticmethod
+    def meets(row, name, value):
+        match name:
+            case "q":
+                return value in row.business_name
+            case "speciality":
+                return value in row.specialities
+            case "make":
+                return make_key(value) in {make_key(make) for make in row.makes}
+            case "country":
+                return row.country == value
+            case "min_rating":
+                return row.rating is not None and row.rating >= value
+        return row.verified == (value == "true")
+
+    def test_every_two_filters_in_each_order(self, db):
+        chance = random.Random(3)
+        for number in range(24):
+            count = chance.choice([0, 1, 4])
+            TunerProfileFactory(
+                business_name=f"{chance.choice(['amber', 'cobalt'])} {chance.choice('xyz')} {number % 5}",
+                specialities=chance.choice([["STREET"], ["DIESEL"], ["STREET", "DIESEL"]]),
+                makes=chance.sample(["Yamaha", "Harley-Davidson"], chance.randint(0, 2)),
+                country=chance.choice(["DE", "FR"]),
+                review_count=count,
+                rating_sum=sum(chance.randint(3, 5) for _ in range(count)),
+                follower_count=chance.randrange(4),
+                **({} if chance.random() < 0.5 else {"unverified": True}),
+            )
+        rows = list(TunerProfile.objects.all())
+        found = 0
+        for ordering, filters in product(self.KEYS, [(), *((name,) for name in self.VALUES), *combinations(self.VALUES, 2)]):
+            params = {name: chance.choice(self.VALUES[name]) for name in filters}
+            answer = ApiClient().get("tuners/", {**params, "ordering": ordering, "page_size": 100})
+            assert answer.status_code == 200, answer.content
+            expected = sorted(
+                (row for row in rows if all(self.meets(row, name, value) for name, value in params.items())),
+                key=self.KEYS[ordering],
+                reverse=ordering != "name",
+            )
+            assert [row["id"] for row in answer.json()["results"]] == [str(row.pk) for row in expected], (params, ordering)
+            found += bool(expected)
+        assert found > 60
 
 
 @pytest.mark.django_db
