@@ -199,9 +199,9 @@ class VehicleMakeAdmin(ReadOnlyAdmin):
 @admin.register(VehicleModel, site=site)
 class VehicleModelAdmin(ReadOnlyAdmin):
     icon, rank = "category", 80
-    list_display = ("make", "name", "kind", "year_from", "year_to", "source")
+    list_display = ("make", "name", "kind", "year_from", "year_to", "source", "merged_into")
     list_filter = ("kind", "source")
-    list_select_related = ("make",)
+    list_select_related = ("make", "merged_into__make")
     search_fields = ("name", "folded", "make__name")
     ordering = ("make__rank", "rank", "pk")
 

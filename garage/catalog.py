@@ -146,7 +146,7 @@ def _named(names: Names) -> QuerySet[VehicleModel]:
     wanted = list(dict.fromkeys(name for group in names for name in group))
     aliases = ModelAlias.objects.filter(folded__in=wanted)
     return (
-        VehicleModel.objects.filter(Q(folded__in=wanted) | Q(pk__in=aliases.values("model_id")))
+        VehicleModel.objects.filter(Q(folded__in=wanted) | Q(pk__in=aliases.values("model_id")), merged_into__isnull=True)
         .annotate(hits=ArraySubquery(aliases.filter(model=OuterRef("pk")).values("folded")))
         .select_related("make")
     )
@@ -227,7 +227,7 @@ def list_models(
     on from ("MT-09 SP" where only the MT-09 is listed), the fewer words too many the better. An unknown make has no models.
     `q` may name the maker, which is looked up when `make` was not given, and a year ("Yamaha MT 09", "R1 2020").
     """
-    models = VehicleModel.objects.select_related("make").annotate(
+    models = VehicleModel.objects.filter(merged_into__isnull=True).select_related("make").annotate(
         alias_names=ArraySubquery(ModelAlias.objects.filter(model=OuterRef("pk")).order_by("name").values("name")),
         generation_rows=ArraySubquery(
             VehicleGeneration.objects.filter(model=OuterRef("pk"))

@@ -13,11 +13,12 @@ class MarketplaceConfig(AppConfig):
         from prometheus_client import REGISTRY
 
         from core import background, doctor, health, meta, problems
+        from garage import listeners as garage_listeners
         from garage import tune_images
         from marketplace import enums, payment_checks, personal_data, trust_checks
         from marketplace.problems import PROBLEMS
         from marketplace.selectors.tune_images import is_published_image
-        from marketplace.services import analytics, ratings, upkeep
+        from marketplace.services import analytics, catalogue, ratings, upkeep
         from tuners import listeners
         from users.privacy import register
 
@@ -30,5 +31,6 @@ class MarketplaceConfig(AppConfig):
         doctor.register("reconciler", payment_checks.check_payments)
         REGISTRY.register(payment_checks.PaymentsCollector())
         background.register("views of tunes", analytics.flush_views)
+        garage_listeners.on_model_merged(catalogue.move_to_model)
         listeners.on_review(ratings.move_rating)
         listeners.on_standing(upkeep.on_standing)

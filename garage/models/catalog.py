@@ -53,7 +53,8 @@ class VehicleModel(models.Model):
     """A model of a maker with the years it was sold in.
 
     Made and changed only by the catalogue's import; never deleted, because fitments and vehicles point to it. A model
-    without `year_to` is still sold. `source` and `source_note` say where the row's facts come from.
+    without `year_to` is still sold. `source` and `source_note` say where the row's facts come from. One that turned out to
+    be another one's second name is `merged_into` that: nobody finds it any more, and what points to it is moved.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -66,10 +67,14 @@ class VehicleModel(models.Model):
     rank = models.PositiveIntegerField()
     source = models.CharField(max_length=5, choices=CatalogSource)
     source_note = models.CharField(max_length=300)
+    merged_into = models.ForeignKey("self", on_delete=models.PROTECT, null=True, related_name="+", db_index=False)
 
     class Meta:
         ordering = ["rank", "folded"]
         constraints = [
+            models.CheckConstraint(
+                name="vehicle_model_not_merged_into_itself", condition=Q(merged_into__isnull=True) | ~Q(merged_into=F("id"))
+            ),
             models.UniqueConstraint(
                 name="vehicle_model_once_per_make",  # "MT-09" and "MT09" as two rows would hide half of the tunes
                 fields=["make", "folded"],

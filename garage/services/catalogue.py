@@ -8,7 +8,8 @@ from django.db import transaction
 
 from garage.catalogue_data import Catalogue, read_catalogue
 from garage.folding import fold
-from garage.models import MakeAlias, ModelAlias, VehicleGeneration, VehicleMake, VehicleModel
+from garage.listeners import tell_model_merged
+from garage.models import MakeAlias, ModelAlias, UnlistedName, Vehicle, VehicleGeneration, VehicleMake, VehicleModel
 
 LISTED_AT_MOST = 50  # lines of a kind: the first import of an empty database is no news
 UNREPORTED = frozenset({"rank"})  # one row more moves all behind it
@@ -27,26 +28,27 @@ class ImportReport:
     added: list[str] = field(default_factory=list)
     renamed: list[str] = field(default_factory=list)
     changed: list[str] = field(default_factory=list)
+    merged: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)  # aliases and generations
     retired: list[str] = field(default_factory=list)
     reordered: int = 0
 
     @property
     def changes_nothing(self) -> bool:
-        return not (self.added or self.renamed or self.changed or self.removed or self.reordered)
+        return not (self.added or self.renamed or self.changed or self.merged or self.removed or self.reordered)
 
     def __str__(self) -> str:
         text = f"{self.models} models of {self.makes} makes, {self.aliases} aliases, {self.generations} generations; "
         if self.changes_nothing:
             return f"{text}nothing changed"
-        counted = [f"{len(getattr(self, kind))} {kind}" for kind in ("added", "renamed", "changed", "removed")]
+        counted = [f"{len(getattr(self, kind))} {kind}" for kind in ("added", "renamed", "changed", "merged", "removed")]
         return f"{text}{', '.join(counted)}, {self.reordered} reordered"
 
     @property
     def lines(self) -> list[str]:
         """What changed and what is retired, one line each; only counted where it is too much to read."""
         found = []
-        for kind in ("added", "renamed", "changed", "removed", "retired"):
+        for kind in ("added", "renamed", "changed", "merged", "removed", "retired"):
             names = sorted(getattr(self, kind))
             found += [f"{kind}: {name}" for name in names[:LISTED_AT_MOST]]
             if len(names) > LISTED_AT_MOST:
@@ -59,7 +61,8 @@ def import_catalogue(catalogue: Catalogue | None = None) -> ImportReport:
 
     Called by an operator, at start and by tests. Rows keep their ids: they are found by folded names, or by an alias that was
     their name before. Makes and models are never deleted; aliases and generations are, but for the aliases that staff added.
-    Locks the table of makes against a second import.
+    A model that is no longer listed, and whose name another one has for an alias, is merged into that: its vehicles move, and
+    so does whatever apps above have of it. Locks the table of makes against a second import, and vehicles that move.
     Raises: CatalogueDataWrong, before anything changed.
     """
     catalogue = catalogue or read_catalogue()
@@ -90,11 +93,14 @@ def import_catalogue(catalogue: Catalogue | None = None) -> ImportReport:
                     "rank": rank,
                     "source": row.source,
                     "source_note": row.source_note,
+                    "merged_into_id": None,
                 }
                 for rank, row in enumerate(catalogue.models, 1)
             },
             report,
         )
+        merged = _merge(catalogue, models, report)
+        models = {key: model for key, model in models.items() if key not in merged}
         wanted = {row.key for row in catalogue.models}
         report.retired = [f"{makes[key[0]].name} {model.name}" for key, model in sorted(models.items()) if key not in wanted]
         _replace_aliases(catalogue, makes, models, report)
@@ -146,6 +152,26 @@ def _tell(report: ImportReport, label: str, name_before: str, differing: dict[st
         report.changed.append(f"{label}: {', '.join(facts)}")
     elif "name" not in differing:
         report.reordered += 1
+
+
+def _merge(catalogue: Catalogue, models: dict, report: ImportReport) -> set:
+    """Merge what is only another name by now. Returns the keys of all merged models; what still points to them is moved."""
+    listed = {row.key for row in catalogue.models}
+    alias_of = {(row.key[0], fold(alias)): row.key for row in reversed(catalogue.models) for alias in row.aliases}
+    merged = set()
+    for key, model in models.items():
+        into = models.get(alias_of.get(key))
+        if key in listed or into is None or into.kind != model.kind:
+            continue
+        merged.add(key)
+        if model.merged_into_id != into.pk:
+            VehicleModel.objects.filter(pk=model.pk).update(merged_into=into)
+            report.merged.append(f"{model} into {into.name}")
+        Vehicle.objects.filter(catalog_model=model).update(catalog_model=into)
+        UnlistedName.objects.filter(merged_into=model).update(merged_into=into)
+        ModelAlias.objects.filter(model=model, by_staff=True).update(model=into)
+        tell_model_merged(model=model, into=into)
+    return merged
 
 
 def _replace_aliases(catalogue: Catalogue, makes: dict, models: dict, report: ImportReport) -> None:
