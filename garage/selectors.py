@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q, QuerySet
 
+from core import crypto
 from core.pagination import decode_cursor, encode_cursor
 from garage import catalog, policies
 from garage import vin as vins
@@ -51,9 +53,55 @@ def get_vehicle_shape(owner, vehicle_id: UUID, *, deleted_too: bool = False) -> 
     return vehicle
 
 
-def list_vehicles(owner) -> QuerySet[Vehicle]:
-    """An owner's vehicles with all that the API shows of them."""
-    return Vehicle.objects.owned_by(owner).present().with_shape()
+# The garage is read at every start of the app. Written by hand: compiling the same query anew took three times its execution.
+_VEHICLE = (
+    *("id", "kind", "nickname", "make", "model", "catalog_model_id", "year", "market", "vin", "vin_warnings", "frame_number", "photo_key"),
+    *("odometer_km", "is_primary", "fuel_octane", "fuel_scale", "stock_calibration_id", "installed_tune_id", "installed_tune_version_id"),
+    *("installed_version", "installed_calibration_id", "installed_at", "revision", "created_at", "updated_at"),
+)
+_ECU = ("id", "hardware_number", "calibration_id", "serial", "image_size_bytes", "read_at")
+_GARAGE = f"""
+SELECT EXISTS (SELECT FROM garage_stockfile s WHERE s.vehicle_id = v.id), {", ".join(f"v.{name}" for name in _VEHICLE)},
+       {", ".join(f"e.{name}" for name in _ECU)}
+  FROM garage_vehicle v LEFT JOIN garage_ecureadout e ON e.id = v.ecu_id
+ WHERE v.owner_id = %s AND v.deleted_at IS NULL {{after}}
+ ORDER BY v.created_at DESC, v.id DESC LIMIT %s
+"""
+_MOD = ("id", "vehicle_id", "category", "brand", "part", "installed_on", "notes", "revision", "created_at", "updated_at")
+_MODS = f"SELECT {', '.join(_MOD)} FROM garage_vehiclemod WHERE vehicle_id = ANY(%s::uuid[]) ORDER BY created_at, id"
+
+
+def list_vehicles(owner, *, cursor: str | None, page_size: int, bound_to: str) -> tuple[list[Vehicle], str | None]:
+    """A page of an owner's vehicles, newest first, with all that the API shows of them, and the cursor of the next. Two queries.
+
+    Raises: InvalidInput for a cursor that is not of this list.
+    """
+    values: list[Any] = [owner.pk]
+    if cursor is not None:
+        values += decode_cursor(cursor, bound_to=bound_to)
+    with connection.cursor() as db:
+        db.execute(_GARAGE.format(after="" if cursor is None else "AND (v.created_at, v.id) < (%s, %s)"), [*values, page_size + 1])
+        rows = db.fetchall()
+        vehicles = [_vehicle_of(*row) for row in rows[:page_size]]
+        mods: dict[UUID, list[VehicleMod]] = {vehicle.pk: [] for vehicle in vehicles}
+        db.execute(_MODS, [list(mods)])
+        for row in db.fetchall():
+            mod = VehicleMod(**dict(zip(_MOD, row, strict=True)))
+            mods[mod.vehicle_id].append(mod)
+    for vehicle in vehicles:
+        vehicle._prefetched_objects_cache = {"mods": mods[vehicle.pk]}  # type: ignore[attr-defined]  # what prefetching would set
+    following = encode_cursor([vehicles[-1].created_at, vehicles[-1].pk], bound_to=bound_to) if len(rows) > page_size else None
+    return vehicles, following
+
+
+def _vehicle_of(has_stock_file: bool, *columns: Any) -> Vehicle:
+    facts, read = dict(zip(_VEHICLE, columns, strict=False)), dict(zip(_ECU, columns[len(_VEHICLE) :], strict=True))
+    for row, name in ((facts, "vin"), (facts, "frame_number"), (read, "serial")):
+        row[name] = None if row[name] is None else crypto.decrypt(bytes(row[name]))
+    vehicle = Vehicle(**facts, ecu=EcuReadout(**read) if read["id"] is not None else None)
+    vehicle.has_stock_file = has_stock_file  # type: ignore[attr-defined]  # as `with_shape()` annotates it
+    return vehicle
+
 
 
 def list_mods(vehicle: Vehicle) -> QuerySet[VehicleMod]:

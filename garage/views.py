@@ -42,7 +42,10 @@ class VehicleListView(ApiView):
         params = self.params()
         until = {"synced_until": shapes.utc_text(synced_until())}
         if "updated_since" not in params:
-            return self.page(selectors.list_vehicles(request.user), NEWEST, params=params, extra=until, render=shapes.render_vehicle)
+            vehicles, following = selectors.list_vehicles(
+                request.user, cursor=params.get("cursor"), page_size=params["page_size"], bound_to=f"{NEWEST.name}|{self.bound_to()}"
+            )
+            return Response({"next": self.next_url(following), "results": [shapes.render_vehicle(row) for row in vehicles], **until})
         page = selectors.list_changes(
             request.user,
             since=params["updated_since"],
