@@ -52,7 +52,7 @@ def get_own_bike(owner: User, vehicle_id: UUID) -> Bike:
     return Bike(
         model_id=vehicle.catalog_model_id,
         generation=catalog.find_generation(vehicle.catalog_model_id, vehicle.year),
-        hardware_number=ecu_code(vehicle.ecu and vehicle.ecu.hardware_number) or "",
+        hardware_number=ecu_code(vehicle.ecu.hardware_number if vehicle.ecu else None) or "",
     )
 
 

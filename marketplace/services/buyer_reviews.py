@@ -129,9 +129,9 @@ def _bike_of(purchase: Purchase) -> Bike:
         return Bike(label=purchase.vehicle_name)
     if readout_id is None and vehicle.owner_id == purchase.buyer_id:  # what the next owner reads is theirs
         readout_id = vehicle.ecu_id
-    number = EcuReadout.objects.filter(pk=readout_id).values_list("hardware_number", flat=True).first()
+    readout = EcuReadout.objects.filter(pk=readout_id).first() if readout_id else None
     label = purchase.vehicle_name if vehicle_id == purchase.vehicle_id else f"{vehicle.make} {vehicle.model} {vehicle.year}"
-    return Bike(vehicle.catalog_model_id, vehicle.year, label, ecu_code(number) or "")
+    return Bike(vehicle.catalog_model_id, vehicle.year, label, ecu_code(readout.hardware_number if readout else None) or "")
 
 
 def _is_author(tune: Tune, user: User) -> bool:
