@@ -1,27 +1,20 @@
 """What runs inside web, worker and schedule: the points of `points.py`, and the clock of the web process.
 
-Orders are files in `<data directory>/faults/`, so that a process which was just started obeys them too:
-
-- `point-<name>`  whoever passes the point next takes the file away and is killed, by SIGKILL, there
-- `clock`         seconds by which the web process's clock is off, until the file goes
+Orders are files in `<data directory>/faults/`: `point-<name>` as `passing.py` has it, and `clock`, the seconds by which the web
+process's clock is off, until the file goes.
 """
 
-import functools
-import os
-import pkgutil
-import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from django.apps import AppConfig
 from django.conf import settings
 
-from tools.faults.points import POINTS, Point
+from tools.faults.passing import wrap
+from tools.faults.points import POINTS
 
 CLOCK_LOOK_SECONDS = 0.2
 
@@ -38,40 +31,10 @@ class Inside(AppConfig):
     def ready(self) -> None:
         """Wrap each point's function, and watch the clock in the web process."""
         for point in POINTS:
-            _wrap(point)
+            if point.process != "payments":
+                wrap(point, orders())
         if "gunicorn" in sys.argv[0]:
             threading.Thread(target=_follow_clock, name="faults-clock", daemon=True).start()
-
-
-def _wrap(point: Point) -> None:
-    owner, _, name = point.where.rpartition(".")
-    module = pkgutil.resolve_name(owner)  # also a module that another one has imported
-    setattr(module, name, _passing(getattr(module, name), point))
-
-
-def _passing(act: Callable[..., Any], point: Point) -> Callable[..., Any]:
-    order = orders() / f"point-{point.name}"
-
-    @functools.wraps(act)
-    def passing(*args: Any, **kwargs: Any) -> Any:
-        if point.before:
-            _die_if_told(order)
-        result = act(*args, **kwargs)
-        if not point.before:
-            _die_if_told(order)
-        return result
-
-    return passing
-
-
-def _die_if_told(order: Path) -> None:
-    if not order.exists():
-        return
-    try:
-        order.rename(order.with_suffix(f".{os.getpid()}"))  # one process only
-    except FileNotFoundError:
-        return
-    os.kill(os.getpid(), signal.SIGKILL)
 
 
 def _follow_clock() -> None:

@@ -5,7 +5,9 @@ be found again by whoever comes next. A function that is no longer there fails t
 nobody.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -15,8 +17,9 @@ class Point:
     name: str
     where: str
     before: bool
-    process: str  # which child of the supervisor passes it: web or worker
+    process: str  # which child of the supervisor passes it: web, worker, schedule or payments
     what: str
+    when: Callable[..., bool] | None = None  # of the function's arguments: which calls pass the point
 
 
 def _before(name: str, where: str, process: str, what: str) -> Point:
@@ -25,6 +28,15 @@ def _before(name: str, where: str, process: str, what: str) -> Point:
 
 def _after(name: str, where: str, process: str, what: str) -> Point:
     return Point(name, where, False, process, what)
+
+
+def _acted(name: str, path: str, what: str) -> Point:
+    """The payment server has acted and kept its answer with the key; nobody has it."""
+
+    def is_it(_store: Any, request: Any, *_: Any, **__: Any) -> bool:
+        return request.method == "POST" and request.path == path
+
+    return Point(name, "core.embedded.payments.server.idempotency.run", False, "payments", what, is_it)
 
 
 BUYING = (
@@ -48,6 +60,22 @@ PAYING_OUT = (
     _before("payout-reserved", "marketplace.services.payouts._transfer", "worker", "a payout is reserved and booked, nothing was moved"),
     _after("payout-moved", "marketplace.services.payouts.payments.create_transfer", "worker", "the money was moved, we have not noted it"),
     _before("payout-noted", "marketplace.services.payouts._send", "worker", "the transfer is noted, the bank was not told"),
+    _after("payout-arrived", "core.embedded.payments.connect.arrive", "payments", "a payout has arrived, in an open transaction"),
+    _acted("transfer-made", "/v1/transfers", "the provider has moved the money to the tuner's account, we have no answer"),
+    _acted("bank-told", "/v1/payouts", "the provider has told the bank, we have no answer"),
     _after("payout-sent", "marketplace.services.payouts.payments.create_payout", "worker", "the bank was told, we have not noted it"),
 )
-POINTS = BUYING + GIVING_BACK + PAYING_OUT
+PAYMENT_SERVER = (
+    _acted("intent-made", "/v1/payment_intents", "the provider has an intent, we have no answer"),
+    _after("paid-there", "core.embedded.payments.server.RequestHandler._choose", "payments", "a person has paid, and sees no page"),
+    _acted("given-back-there", "/v1/refunds", "the provider has given back, we have no answer"),
+    _before("event-kept", "core.embedded.payments.events.Courier._send", "payments", "an event is stored, and was not sent"),
+    _after("event-sent", "core.embedded.payments.events.Courier._send", "payments", "an event was sent, and is not marked so"),
+)
+SCHEDULE = (
+    _before("slot-due", "core.schedule._take", "schedule", "a slot is due, nobody has taken it"),
+    _before("slot-taken", "core.schedule.enqueue", "schedule", "in the transaction that takes a slot, before its task is queued"),
+    _after("slot-queued", "core.schedule.enqueue", "schedule", "in that transaction, the task is queued, the entry does not know it"),
+    _after("slot-noted", "core.schedule._take", "schedule", "the slot is taken and its task queued, the others that are due are not"),
+)
+POINTS = BUYING + GIVING_BACK + PAYING_OUT + PAYMENT_SERVER + SCHEDULE

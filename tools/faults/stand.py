@@ -22,7 +22,7 @@ PARTS = {  # name → what stands in the command line of the supervisor's child
     "web": "gunicorn",
     "worker": "run_worker",
     "schedule": "run_schedule",
-    "payments": "core.embedded.payments",
+    "payments": "tools.faults.payments",
     "database": "postgres",
 }
 QUIET_WITHIN_SECONDS = 180
@@ -137,16 +137,17 @@ class Stand(process_tree.System):
 
     # Hurting
 
-    def kill(self, part: str) -> None:
-        """kill -9 of a part and all below it, at once. No news when it is dead already."""
+    def kill(self, part: str) -> bool:
+        """kill -9 of a part and all below it, at once; whether it lived."""
         try:
             child = self.child(PARTS[part])
             members = [child, *child.children(recursive=True)]
         except (AssertionError, psutil.NoSuchProcess):
-            return
+            return False
         for process in members:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        return True
 
     def signal_part(self, part: str, number: signal.Signals) -> psutil.Process:
         """Send a part's first process a signal."""

@@ -11,6 +11,9 @@ DEATHS_WINDOW_SECONDS = 2.0
 
 
 class FaultySystem(supervisor.Supervisor):
+    def _payments_command(self) -> list[str]:
+        return [part.replace("core.embedded.payments", "tools.faults.payments") for part in super()._payments_command()]
+
     def _make_environment(self) -> dict[str, str]:
         return super()._make_environment() | {"DJANGO_SETTINGS_MODULE": "tools.faults.settings"}
 
