@@ -149,3 +149,51 @@ def test_what_is_found_as_typed_takes_one_query(answers):
     print(f"\n{len(QUERIES) - len(more)} of {len(QUERIES)} queries take one statement; more: {more}")
     assert len(more) <= len(QUERIES) // 10
     assert max(statements for _, statements in answers.values()) <= 5
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"),
+    [
+        # beginnings, however spelled
+        ("yam", ("Yamaha", "MAKE")),
+        ("YAMAHA MT", ("Yamaha MT-07", "MODEL")),
+        ("mt-0", ("Yamaha MT-07", "MODEL")),
+        ("mt 09", ("Yamaha MT-09", "MODEL")),
+        ("fz09", ("Yamaha MT-09", "MODEL")),
+        ("tene", ("Yamaha Ténéré 700", "MODEL")),
+        ("Te\u0301n", ("Yamaha Ténéré 700", "MODEL")),
+        ("gsxr", ("Suzuki GSX-R1000", "MODEL")),
+        ("GSX-R 7", ("Suzuki GSX-R750", "MODEL")),
+        ("muller", ("Müller Tuning GmbH", "TUNER")),
+        ("чип", ("Чип Гараж", "TUNER")),
+        ("ёжик", ("Ёжик: чип для R6", "TUNE")),
+        ("ежик", ("Ёжик: чип для R6", "TUNE")),
+        ("kōjō", ("Kōjō 工場 Performance", "TUNER")),
+        ("busa", ("Suzuki GSX1300R Hayabusa", "MODEL")),
+        # beginnings with a slip
+        ("yamah mt", ("Yamaha MT-09", "MODEL")),
+        ("yamha", ("Yamaha", "MAKE")),
+        ("yamha mt", ("Yamaha MT-09", "MODEL")),
+        ("yahm", ("Yamaha", "MAKE")),
+        ("hodna", ("Honda", "MAKE")),
+        ("kawsa", ("Kawasaki", "MAKE")),
+        ("dcuati pan", ("Ducati Panigale V4", "MODEL")),
+        ("trimuph", ("Triumph", "MAKE")),
+        ("haybusa", ("Suzuki GSX1300R Hayabusa", "MODEL")),
+        ("quikshift", ("QuickShift Labs", "TUNER")),
+        ("nordschliefe", ("Nordschleife Mapping", "TUNER")),
+        ("чпи", ("Чип Гараж", "TUNER")),
+    ],
+)
+def test_suggestions_complete_and_forgive(market: Market, typed: str, offered: tuple[str, str]):
+    answer = ApiClient().get(f"{URL}suggest/", {"q": typed})
+
+    found = [(row["text"], row["kind"]) for row in answer.json()["results"]]
+    assert offered in found, found
+    assert len(found) == len(set(found)) <= 10
+
+
+def test_a_slip_in_a_suggestion_takes_one_query_more(market: Market, django_assert_num_queries):
+    for typed, statements in (("yam", 1), ("yamha", 2), ("!", 0)):
+        with django_assert_num_queries(statements):
+            ApiClient().get(f"{URL}suggest/", {"q": typed})
