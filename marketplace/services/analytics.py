@@ -19,8 +19,7 @@ SELECT gen_random_uuid(), tune.id, %(day)s, seen.views
   FROM unnest(%(tunes)s::uuid[], %(views)s::int[]) AS seen (tune_id, views)
   JOIN marketplace_tune tune ON tune.id = seen.tune_id
  ORDER BY tune.id
-   FOR KEY SHARE OF tune
-ON CONFLICT (tune_id, day) DO UPDATE SET views = marketplace_tuneviews.views + excluded.views
+   FOR KEY SHARE OF tune ON CONFLICT (tune_id, day) DO UPDATE SET views = marketplace_tuneviews.views + excluded.views
 """
 _FORGET = """
 DELETE FROM marketplace_tuneviews WHERE id IN (SELECT id FROM marketplace_tuneviews WHERE day < %s ORDER BY day LIMIT %s)

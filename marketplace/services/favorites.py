@@ -14,8 +14,7 @@ from users.models import User
 _ADD = """
 INSERT INTO marketplace_favorite (id, user_id, tune_id, created_at, known_price_minor, known_currency)
 SELECT %s, %s, t.id, %s, t.price_minor, t.currency FROM marketplace_tune t WHERE t.id = %s AND t.status IN ('PUBLISHED', 'ARCHIVED')
-   FOR KEY SHARE OF t
-ON CONFLICT DO NOTHING
+   FOR KEY SHARE OF t ON CONFLICT DO NOTHING
 """
 
 

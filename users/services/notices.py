@@ -71,12 +71,9 @@ def notify(
         user_id=user_id, dedupe_key=dedupe_key, **_content(type, title, body, link, severity=severity, at=at, mail=mail, send=send)
     )
     with transaction.atomic():
-        if dedupe_key is None:
-            notice.save(force_insert=True)
-        else:
-            Notice.objects.bulk_create([notice], ignore_conflicts=True)
-            if not Notice.objects.filter(pk=notice.pk).exists():
-                return None
+        Notice.objects.bulk_create([notice], ignore_conflicts=True)  # not `save`: nothing comes back when its person is being erased
+        if dedupe_key is not None and not Notice.objects.filter(pk=notice.pk).exists():
+            return None
         if send and notice.batch_due_at is None:
             enqueue("users.tasks.deliver_notice", notice_id=notice.pk, mail=mail)
     return notice
