@@ -179,6 +179,10 @@ SELECT 'tune ' || t.id || CASE WHEN t.listed THEN ' is on sale and not found' EL
 UNION ALL
 SELECT DISTINCT 'tune ' || t.id || ' is browsed and not on sale'
   FROM marketplace_browserow b JOIN marketplace_tune t ON t.id = b.tune_id WHERE NOT t.listed
+UNION ALL
+SELECT 'tune ' || t.id || ' says another time for its newest version'
+  FROM marketplace_tune t LEFT JOIN marketplace_tuneversion v ON v.id = t.latest_version_id
+ WHERE t.latest_version_at IS DISTINCT FROM v.published_at
 """
 
 _RELEASES = f"""

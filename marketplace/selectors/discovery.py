@@ -24,7 +24,8 @@ def list_similar(tune: Tune, *, vehicle: VehicleFacts | None = None) -> list[tup
     first. Then: same hardware number, same category, same kind, rating, popularity; the price plays no part. One query,
     whose candidates come from the browse rows' indexes, so that it reads no more of a popular model than of a rare one.
     """
-    of_tune = [tune.pk, tune.latest_version_id]
+    of_tune: list[Any] = [tune.pk, tune.latest_version_id]
+    parameters: list[Any]
     if vehicle is not None and vehicle.model_id is not None:
         scope, parameters = "SELECT %s::uuid AS id", [vehicle.model_id]
     else:
@@ -80,7 +81,8 @@ def list_trending(scope: Scope, *, kind: str | None, after: Sequence[Any] | None
 
     The scores are those of the last `services.trending.refresh_trends`; a tune that was taken off since is left out.
     """
-    where, parameters = ["r.scope_id = %s"], [scope.id or TrendRow.EVERYTHING]
+    where = ["r.scope_id = %s"]
+    parameters: list[Any] = [scope.id or TrendRow.EVERYTHING]
     if kind is not None:
         where.append("r.kind = %s")
         parameters.append(kind)

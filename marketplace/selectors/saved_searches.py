@@ -82,7 +82,7 @@ SELECT s.id
 
 def list_candidates(tune: Tune) -> list[UUID]:
     """Searches that a listed tune may match and whose owners were not told of it. Two queries, whatever their number."""
-    facts = {
+    facts: dict[str, Any] = {
         "tune": tune.pk,
         "author": tune.tuner.user_id,
         "scopes": list(BrowseRow.objects.filter(tune=tune).values_list("scope_id", flat=True)),
@@ -180,11 +180,12 @@ def _questions(search_ids: Collection[UUID]) -> Iterator[tuple[Asked, UUID]]:
     vehicles = list_vehicle_facts({row[4] for row in rows if row[4] is not None})
     for pk, query, scope_id, reading, vehicle_id in rows:
         if vehicle_id is None or vehicle_id in vehicles:
-            yield Asked(json.dumps(query, sort_keys=True), scope_id, reading, vehicle_id and vehicles[vehicle_id]), pk
+            yield Asked(json.dumps(query, sort_keys=True), scope_id, reading, vehicles.get(vehicle_id)), pk
 
 
 def _answer(tune_id: UUID, asked: Sequence[Asked], before: Before | None) -> list[int]:
-    head, parts, parameters = "", [], []
+    head, parts = "", []
+    parameters: list[Any] = []
     if before is not None:
         head, parameters = _AS_IT_WAS, [tune_id, list(before.version_ids), before.price_minor, before.currency]
     for number, question in enumerate(asked):

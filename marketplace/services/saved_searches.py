@@ -76,7 +76,7 @@ def change_search(*, owner: User, search_id: UUID, changes: dict[str, Any], revi
 def delete_search(*, owner: User, search_id: UUID, revision: int | None) -> None:
     """Forget an own search. Locks account and search. Raises: SavedSearchNotFound, StaleRevision."""
     with transaction.atomic():
-        search = _lock(owner, search_id)
+        search = _lock(owner, search_id, no_key=False)  # a match that is just being made waits, and finds no search
         _ensure_revision(search, revision)
         search.delete()
 
@@ -85,9 +85,9 @@ def _lock_account(owner: User) -> None:
     User.objects.select_for_update(no_key=True).get(pk=owner.pk)
 
 
-def _lock(owner: User, search_id: UUID) -> SavedSearch:
+def _lock(owner: User, search_id: UUID, *, no_key: bool = True) -> SavedSearch:
     _lock_account(owner)
-    search = SavedSearch.objects.select_for_update(no_key=True).filter(owner=owner, pk=search_id).first()
+    search = SavedSearch.objects.select_for_update(no_key=no_key).filter(owner=owner, pk=search_id).first()
     if search is None:
         raise SavedSearchNotFound
     return search
@@ -113,8 +113,8 @@ def _ask(search: SavedSearch, *, query: dict[str, Any], vehicle_id: UUID | None)
     if vehicle_id is None and "verdict" in query:
         raise InvalidInput.at("/query/verdict", "needs_vehicle", "A verdict is about a `vehicle`.")
     scope = selectors.scope_of(query)
-    search.query = query
-    search.scope_id, search.reading = scope and scope.id, selectors.reading_of(query)
+    search.query, search.reading = query, selectors.reading_of(query)
+    search.scope_id = None if scope is None else scope.id
 
 
 # Comparing
@@ -131,7 +131,7 @@ def match_listing_changes(*, at: datetime) -> int:
     """Find the searches that tunes came to match since the last time; returns how many pairs are new. Called by the schedule.
 
     Takes the notes that no other worker has, some at a time, each time in one transaction: what is noted stays until it was
-    compared. Idempotent; two workers at the same tune make one row of each pair.
+    compared. Idempotent; two workers at the same tune make one row of each pair. Holds the owners, then searches and tune.
     """
     made = 0
     while True:
@@ -156,6 +156,7 @@ def _match(tune_id: UUID, changes: Sequence[ListingChange], *, at: datetime) -> 
         if found and before is not None:
             found -= selectors.find_matching(tune_id, found, before=before)
         if found:
+            hold_users(*SavedSearch.objects.filter(pk__in=found).values_list("owner_id", flat=True))  # before a row of theirs
             with connection.cursor() as cursor:
                 cursor.execute(_NOTE, [at, list(found), tune_id])
                 made += cursor.rowcount
@@ -166,8 +167,8 @@ def _before(changes: Sequence[ListingChange]) -> Before:
     priced = next((change for change in changes if change.price_minor_before is not None), None)
     return Before(
         version_ids=tuple(change.version_id for change in changes if change.version_id is not None),
-        price_minor=priced and priced.price_minor_before,
-        currency=priced and priced.currency_before,
+        price_minor=None if priced is None else priced.price_minor_before,
+        currency=None if priced is None else priced.currency_before,
     )
 
 
@@ -231,7 +232,6 @@ def _tell(search_ids: list[UUID], owner_ids: set[UUID], *, at: datetime) -> int:
                 title=f"New for “{search.name}”",
                 body=_body([lines[tune_id] for tune_id in sorted(tune_ids)]),
                 link={"resource": "saved_search", "id": search.pk},
-                dedupe_key=f"saved-search:{search.pk}:{min(tune_ids)}",
                 at=at,
             )
     return len(news)
@@ -256,6 +256,6 @@ def refresh_scopes() -> int:
         scope = selectors.scope_of({"make": make, **({} if model is None else {"model": model})})
         same = named.filter(query__make=make)
         same = same.exclude(query__has_key="model") if model is None else same.filter(query__model=model)
-        scope_id = scope and scope.id
+        scope_id = None if scope is None else scope.id
         changed += same.exclude(scope_id=scope_id).update(scope_id=scope_id)
     return changed

@@ -8,7 +8,7 @@ says by how many half-lives a tune is ahead. Rows whose tune nobody touched are 
 
 from datetime import UTC, datetime, timedelta
 
-from django.db import connection
+from django.db import connection, transaction
 
 from marketplace.models import TrendRow
 
@@ -39,7 +39,7 @@ WITH act AS (
 ),
 account AS (
     SELECT act.tune_id, act.account_id,
-           max(act.weight * power(2, extract(epoch FROM act.at - %(landmark)s)::float8 / %(half_life)s)) AS share
+           max(act.weight * power(2::float8, date_part('epoch', act.at - %(landmark)s) / %(half_life)s)) AS share
       FROM act GROUP BY act.tune_id, act.account_id
 ),
 trend AS (
@@ -78,7 +78,8 @@ def refresh_trends(*, at: datetime) -> int:
     One statement, over the acts of the last WINDOW by their indexes.
     """
     landmark = datetime(at.year, 1, 1, tzinfo=UTC)  # near, so that no power overflows; the same for a year
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL work_mem = '64MB'")  # sums over a million accounts without files
         cursor.execute(
             _REFRESH,
             {

@@ -97,6 +97,7 @@ DAMAGES = {
     "a count of downloads": ("tunes count their downloads", "UPDATE marketplace_tune SET download_count = 2"),
     "the search": (LISTS, "DELETE FROM marketplace_searchrow"),
     "a listing": (LISTS, "UPDATE marketplace_tune SET listed = false"),
+    "the time of a version": (LISTS, "UPDATE marketplace_tune SET latest_version_at = now()"),
     "a release": (RELEASES, "DELETE FROM marketplace_release"),
     "an approval": (RELEASES, "UPDATE marketplace_tuneversion SET approved_sha256 = ARRAY[repeat('0', 64)]"),
     "a right": ("no table is open to other roles", "ALTER TABLE marketplace_purchase DISABLE ROW LEVEL SECURITY"),
