@@ -13,7 +13,7 @@ from uuid import UUID
 
 MOST_TUNES = 20_000  # of which views are kept between two rounds: 4 MB
 
-_ROBOT = re.compile(r"bot\b|bots\b|crawl|spider|slurp|facebookexternalhit|preview|monitor|uptime|headless", re.IGNORECASE)
+_ROBOT = re.compile(r"(?<!cu)bots?\b|crawl|spider|slurp|facebookexternalhit|preview|monitor|uptime|headless", re.IGNORECASE)
 _lock = threading.Lock()
 _views: Counter[UUID] = Counter()
 

@@ -89,7 +89,7 @@ def get_analytics(tuner_user, *, by: str, period: Period, tune_id: UUID | None) 
     if tune_id is not None and not Tune.objects.of_tuner_user(tuner_user).filter(pk=tune_id).exists():
         raise TuneNotFound
     begin, end = period.bounds
-    values = {"tuner": get_profile_of(tuner_user).pk, "tune": tune_id, "outcomes": sorted(STATISTICAL)}
+    values: dict[str, Any] = {"tuner": get_profile_of(tuner_user).pk, "tune": tune_id, "outcomes": sorted(STATISTICAL)}
     values |= {"first": period.first, "last": period.last, "from": begin, "to": end}
     with connection.cursor() as cursor:
         cursor.execute(_STATEMENTS[by], values)

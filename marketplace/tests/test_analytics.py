@@ -68,6 +68,10 @@ class TestWhatAViewIs:
 
         assert view_tally.take() == {}
 
+    def test_a_phone_whose_maker_sounds_like_a_robot_is_none(self):
+        assert not view_tally.is_robot("Mozilla/5.0 (Linux; Android 10; CUBOT X30) Mobile Safari/537.36")
+        assert not view_tally.is_robot("") and not view_tally.is_robot("RevSync/4.2 (Android 16)")
+
     def test_none_of_what_is_not_public_or_not_there(self):
         draft, suspended = TuneFactory(), TuneFactory(suspended=True)
         buyer = PurchaseFactory(paid=True, tune=suspended).buyer

@@ -220,6 +220,16 @@ class TestPrices:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_four_workers_tell_each_follower_once():
+    tune = TuneFactory(published=True)
+    followers = [TunerFollowFactory(tuner=tune.tuner).follower_id for _ in range(20)]
+
+    race(lambda: news.tell_of_new_tune(tune_id=tune.pk, at=clock.now()), times=4)
+
+    assert sorted(told()) == sorted(followers)
+
+
+@pytest.mark.django_db(transaction=True)
 class TestPriceRaces:
     def test_two_workers_tell_each_person_once(self, monkeypatch):
         tune = self.cheaper()

@@ -184,9 +184,9 @@ def _claim(notices: Sequence[Notice], field: str, *, at: datetime) -> bool:
 def _queue_pushes(notices: Sequence[Notice], *, at: datetime) -> None:
     """One task for each phone: what fails for one is not repeated for another. Once, however often they are delivered."""
     first = notices[0]
-    name, what = "push_notice", {"notice_id": first.pk}
+    name, what = "push_notice", dict[str, Any](notice_id=first.pk)
     if len(notices) > 1:
-        name, what = "push_batch", {"batch_id": first.batch_id}
+        name, what = "push_batch", dict[str, Any](batch_id=first.batch_id)
     with transaction.atomic():
         if not _claim(notices, "pushed_at", at=at):
             return
