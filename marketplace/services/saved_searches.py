@@ -13,6 +13,8 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
+from django.db.models import Value
+from django.db.models.functions import Lower
 
 from core.exceptions import InvalidInput, StaleRevision
 from garage.exceptions import VehicleNotFound
@@ -99,7 +101,8 @@ def _ensure_revision(search: SavedSearch, revision: int | None) -> None:
 
 
 def _ensure_name_is_free(search: SavedSearch) -> None:
-    if SavedSearch.objects.filter(owner_id=search.owner_id, name__iexact=search.name).exclude(pk=search.pk).exists():
+    others = SavedSearch.objects.alias(lowered=Lower("name")).filter(owner_id=search.owner_id).exclude(pk=search.pk)
+    if others.filter(lowered=Lower(Value(search.name))).exists():  # as the constraint does: `iexact` compares capitals
         raise SavedSearchNameTaken
 
 

@@ -127,6 +127,11 @@ class TestKeeping:
         assert (first.status_code, again.status_code, again.json()["code"]) == (201, 409, "saved_search_name_taken")
         assert client_for(UserFactory()).post(URL, self.body()).status_code == 201
 
+    @pytest.mark.parametrize(("name", "again"), [("Groß", "GROẞ"), ("İzmir", "i̇zmir"), ("ΣΑΣ", "σας"), ("ǅ", "ǆ")])
+    def test_names_whose_case_is_unusual_are_no_bug(self, rider, name, again):
+        assert rider.post(URL, self.body(name=name)).status_code == 201
+        assert rider.post(URL, self.body(name=again)).status_code in {201, 409}
+
     def test_not_more_than_an_account_can_have(self, rider):
         SavedSearchFactory.create_batch(MAX_SAVED_SEARCHES - 1, owner=rider.user)
 
