@@ -18,7 +18,7 @@ class MarketplaceConfig(AppConfig):
         from marketplace import enums, payment_checks, personal_data, trust_checks
         from marketplace.problems import PROBLEMS
         from marketplace.selectors.tune_images import is_published_image
-        from marketplace.services import analytics, catalogue, ratings, upkeep
+        from marketplace.services import analytics, catalogue, flash_groups, ratings, upkeep
         from tuners import listeners
         from users.privacy import register
 
@@ -32,5 +32,6 @@ class MarketplaceConfig(AppConfig):
         REGISTRY.register(payment_checks.PaymentsCollector())
         background.register("views of tunes", analytics.flush_views)
         garage_listeners.on_model_merged(catalogue.move_to_model)
+        garage_listeners.on_model_merged(flash_groups.move_to_model)
         listeners.on_review(ratings.move_rating)
         listeners.on_standing(upkeep.on_standing)

@@ -9,9 +9,11 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
+from garage.models import VehicleModel
 from marketplace.enums import FlashOutcome, ReleaseChannel
 from marketplace.models import MINIMUM_RIDERS, FlashGroup, GroupedFlash, Tune
 from marketplace.policies.trust import STATISTICAL
+from tuners.models import TunerReview
 
 OWN_ECU_WAITS = timedelta(days=30)  # for others with the same hardware number; then a flash is told of with its generation
 GENERATION_WAITS = timedelta(days=60)  # then with its model
@@ -76,6 +78,15 @@ def group_flashes(*, at: datetime) -> int:
     """
     wanted = {"channel": ReleaseChannel.PUBLIC, "since": at - FORGOTTEN_AFTER, "outcomes": sorted(STATISTICAL)}
     return sum(_group_flashes_of(row[0], wanted, at=at) for row in _select(_TUNES, wanted))
+
+
+def move_to_model(*, model: VehicleModel, into: VehicleModel) -> None:
+    """A model of the catalogue is another one from now on: its groups, whole as they are, and its reviews are the other's.
+
+    Registered with `garage.listeners.on_model_merged`, inside the import's transaction. Idempotent.
+    """
+    FlashGroup.objects.filter(vehicle_model=model).update(vehicle_model=into)
+    TunerReview.objects.filter(vehicle_model_id=model.pk).update(vehicle_model_id=into.pk)
 
 
 def _select(sql: str, parameters: dict[str, Any]) -> list[tuple]:

@@ -10,6 +10,7 @@ from core import clock, invariants
 from core.ids import new_id
 from core.testing.http import ApiClient, client_for
 from core.testing.races import race
+from garage.listeners import tell_model_merged
 from garage.models import EcuReadout, Vehicle
 from garage.tests.factories import VehicleFactory, VehicleGenerationFactory, VehicleModelFactory
 from marketplace.enums import FlashOutcome
@@ -134,6 +135,18 @@ class TestFlashes:
         assert flashes(tune, make="Yamaha", model="MT-09", year=2018, hardware_number=OTHER_ECU) == [(18, 1.0), UNKNOWN, (12, 1.0)]
         assert flashes(tune, make="Yamaha", model="MT-09", hardware_number="RSH-RARE") == [(18, 1.0), UNKNOWN, TOO_FEW]
         assert sorted(FlashGroup.objects.values_list("rider_count", flat=True)) == [6, 6, 6]
+
+    def test_a_model_that_is_merged_takes_its_figures_along(self, tune, generation):
+        for _ in range(5):
+            flash(tune)
+            review(tune, rating=4)
+        group_flashes(at=clock.now())
+        into = VehicleModelFactory(name="FZ-09")
+
+        for _ in range(2):
+            tell_model_merged(model=VehicleModelFactory(), into=into)
+
+        assert figures(tune, make="Yamaha", model="FZ-09")["MODEL"] == ((5, 4.0), (5, 1.0))
 
     def test_postgres_refuses_a_group_of_four(self, tune):
         with pytest.raises(IntegrityError, match="flashgroup_enough_riders"), transaction.atomic():
