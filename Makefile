@@ -51,8 +51,8 @@ faults: install-dev ## Kill, freeze and cut off parts of the system while people
 relevance: install-dev ## How well search finds what riders mean: nDCG@10 of each query, and typos
 	@$(BIN)/python -m pytest -q -s -n 0 marketplace/tests/test_relevance.py
 
-bench: install-dev ## Measure the hot endpoints against the raw floor; writes benchmarks/
-	@$(BIN)/python -m benchmarks
+bench: install-dev ## Measure reads against the raw floor, writes and traffic, to a million tunes; writes benchmarks/ (ARGS=--quick, BENCH_SIZES="10000 100000")
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 bench-enumeration: install-dev ## Measure whether any answer tells who has an account; writes benchmarks/enumeration.*
 	@$(BIN)/python -m benchmarks.enumeration
@@ -102,7 +102,7 @@ client-ts: install-dev ## Generate the TypeScript client and play a rider's jour
 virtual-bench: install-dev ## A simulated ECU, a reference app, and every fault at each of 64 blocks (ARGS=--short: 8 blocks)
 	@$(BIN)/python tools/virtual_bench.py $(ARGS)
 
-debian-check: install-dev ## Migrations on Debian's PostgreSQL 15, and a journey through PgBouncer (both must be installed)
+debian-check: install-dev ## Migrations and plans on Debian's PostgreSQL 15, and a journey through PgBouncer (both must be installed)
 	@$(BIN)/python tools/check_on_debian.py
 
 migrations-check: install-dev ## Fail when a model has changed without a migration

@@ -96,21 +96,52 @@ def unbase64(text):
 # Tunes
 
 COLUMNS = """t.id, t.title, t.kind, t.category, t.price_minor, t.currency, t.rating_milli, t.rating_count, t.download_count,
- t.flash_count, t.flash_success_count, t.images #>> '{0,key}', t.fitment_summary, t.emissions_class,
+ t.flash_count, t.flash_success_count, t.images -> 0 ->> 'key', t.fitment_summary, t.emissions_class,
  p.id, p.business_name, p.verified, p.rating::float8, p.review_count, v.id, v.version, v.published_at"""
 JOINS = "JOIN tuners_tunerprofile p ON p.id = t.tuner_id LEFT JOIN marketplace_tuneversion v ON v.id = t.latest_version_id"
-BROWSE = f"""
-SELECT {COLUMNS}, w.published_at FROM (
-  SELECT tune_id, published_at FROM marketplace_browserow WHERE scope_id = %s AND %s = ANY(years) ORDER BY published_at DESC, tune_id DESC LIMIT 21
-) w JOIN marketplace_tune t ON t.id = w.tune_id {JOINS} ORDER BY w.published_at DESC, w.tune_id DESC
+# One statement for each shape: the inner part walks one index, the outer one joins what 21 rows show.
+PAGE_OF = f"""
+SELECT {COLUMNS}, w.key{{mask}} FROM ({{inner}}) w
+  JOIN marketplace_tune t ON t.id = w.id {JOINS} ORDER BY w.key {{direction}}, w.id {{direction}}
 """
-NEWEST = f"""
-SELECT {COLUMNS}, w.published_at FROM (
-  SELECT id, published_at FROM marketplace_tune WHERE listed ORDER BY published_at DESC, id DESC LIMIT 21
-) w JOIN marketplace_tune t ON t.id = w.id {JOINS} ORDER BY w.published_at DESC, w.id DESC
-"""
+ORDERS = {
+    "newest": ("published_at", "DESC"),
+    "price": ("price_minor", "ASC"),
+    "-price": ("price_minor", "DESC"),
+    "rating": ("rating_score", "DESC"),
+    "popular": ("popularity", "DESC"),
+}
+CONDITIONS = {
+    "category": "b.category = %s",
+    "currency": "b.currency = %s",
+    "max_price_minor": "b.price_minor <= %s",
+    "tuner": "b.tuner_id = %s",
+}
+OF_FITMENT = {
+    "year": "%s BETWEEN f.year_from AND f.year_to",
+    "market": "%s = ANY(f.markets)",
+    "hardware_number": "f.hardware_numbers @> ARRAY[%s]::varchar[]",
+}
 SCOPE = """
 SELECT model.id FROM garage_vehiclemodel model JOIN garage_vehiclemake make ON make.id = model.make_id WHERE make.name = %s AND model.name = %s
+"""
+SCOPE_OF_MAKE = "SELECT id FROM garage_vehiclemake WHERE name = %s"
+SEARCH = """
+WITH hit AS MATERIALIZED (
+  SELECT s.tune_id AS id, (1000000 * ts_rank('{0.05, 0.3, 0.5, 1.0}', s.document, ranking))::int AS key
+    FROM to_tsquery('revsync_search', %s) AS query, to_tsquery('revsync_search', %s) AS ranking, marketplace_searchrow s
+   WHERE s.document @@ query ORDER BY s.popularity DESC, s.tune_id DESC LIMIT 500)
+SELECT * FROM hit ORDER BY key DESC, id DESC LIMIT 21
+"""
+VEHICLE = """
+SELECT m.make_id, v.catalog_model_id, v.year, v.market, e.hardware_number, e.calibration_id, v.stock_calibration_id, e.image_size_bytes,
+       v.fuel_octane, v.fuel_scale, v.installed_calibration_id, v.installed_at, e.read_at,
+       EXISTS (SELECT 1 FROM garage_stockfile s WHERE s.vehicle_id = v.id AND s.hardware_number = coalesce(e.hardware_number, s.hardware_number))
+       OR EXISTS (SELECT 1 FROM garage_noreadbackconsent n WHERE n.vehicle_id = v.id AND n.given_by_id = v.owner_id
+                     AND n.hardware_number = e.hardware_number),
+       ARRAY(SELECT jsonb_build_object('category', o.category, 'brand', o.brand, 'part', o.part) FROM garage_vehiclemod o WHERE o.vehicle_id = v.id)
+  FROM garage_vehicle v LEFT JOIN garage_ecureadout e ON e.id = v.ecu_id LEFT JOIN garage_vehiclemodel m ON m.id = v.catalog_model_id
+ WHERE v.owner_id = %s AND v.id = %s AND v.deleted_at IS NULL
 """
 DETAIL = f"""
 SELECT {COLUMNS}, t.status, t.listed, t.description, t.images, t.requirements, t.dyno, t.created_at, t.updated_at, t.published_at, t.revision,
@@ -164,16 +195,172 @@ def page_of(environ, rows, results, *position):
 
 def list_tunes(environ):
     query = dict(parse_qsl(environ["QUERY_STRING"]))
-    if "model" in query:
-        key = query["make"], query["model"]
+    if "q" in query:
+        rows = search(query["q"])
+    elif "vehicle" in query:
+        rows = fitting(environ, query["vehicle"])
+    else:
+        rows = browse(query)
+    results = [tune_of(row) for row in rows[:PAGE]]
+    if "vehicle" in query:
+        from marketplace.fitment import Verdict
+
+        for result, row in zip(results, rows, strict=False):
+            result["fitment"] = Verdict(row[23]).as_dict()
+    return page_of(environ, rows, results, *((results[-1]["id"], rows[len(results) - 1][22]) if results else ()))
+
+
+_shapes = {}
+
+
+def browse(query):
+    ordering = query.pop("ordering", "newest")
+    shape = ordering, *query
+    if shape not in _shapes:
+        _shapes[shape] = shape_of(ordering, query)
+    sql, names = _shapes[shape]
+    scope = None
+    if "make" in query:
+        key = query["make"], query.get("model")
         scope = _scopes.get(key)
         if scope is None:
-            scope = _scopes[key] = fetch(SCOPE, key)[0][0]
-        rows = fetch(BROWSE, (scope, int(query["year"])))
-    else:
-        rows = fetch(NEWEST, ())
-    results = [tune_of(row) for row in rows[:PAGE]]
-    return page_of(environ, rows, results, results[-1]["id"], rows[len(results) - 1][22])
+            scope = _scopes[key] = fetch(SCOPE, key)[0][0] if key[1] else fetch(SCOPE_OF_MAKE, key[:1])[0][0]
+    return fetch(sql, [scope if name == "scope" else query[name] for name in names])
+
+
+def shape_of(ordering, query):
+    """The statement for a set of parameters, and the names of its values in their order."""
+    tune, table, where, names = "b.id", "marketplace_tune", ["b.listed"], []
+    if "make" in query:
+        tune, table, where, names = "b.tune_id", "marketplace_browserow", ["b.scope_id = %s"], ["scope"]
+    for name in query.keys() & CONDITIONS.keys():
+        where.append(CONDITIONS[name])
+        names.append(name)
+    of_fitment = [name for name in query if name in OF_FITMENT]
+    if of_fitment == ["year"] and "make" in query:
+        where.append("%s::int = ANY(b.years)")
+        names.append("year")
+    elif of_fitment:
+        together = ["f.live", *(OF_FITMENT[name] for name in of_fitment)]
+        if "make" in query:
+            together.append("f.model_id = %s" if "model" in query else "f.make_id = %s")
+        where.append(f"{tune} IN (SELECT f.tune_id FROM marketplace_fitment f WHERE {' AND '.join(together)})")
+        names += of_fitment + (["scope"] if "make" in query else [])
+    column, direction = ORDERS[ordering]
+    inner = (
+        f"SELECT {tune} AS id, b.{column} AS key FROM {table} b WHERE {' AND '.join(where)}"
+        f" ORDER BY b.{column} {direction}, {tune} {direction} LIMIT 21"
+    )
+    return PAGE_OF.format(inner=inner, direction=direction, mask=""), names
+
+
+SEARCH_PAGE = PAGE_OF.format(inner=SEARCH, direction="DESC", mask="")
+
+
+def search(text):
+    """How a text is read is long, in one place, and no framework's work: it is taken from there, on our connection."""
+    from marketplace.selectors import search as reading
+
+    reading.connection = _Connection
+    terms = reading.terms_of(text)
+    typed = reading.as_typed(terms)
+    rows = fetch(SEARCH_PAGE, (typed, reading.ranking_of(typed, terms)))
+    for match in () if rows else reading.as_meant(terms):
+        rows = fetch(SEARCH_PAGE, (match, reading.ranking_of(match, terms)))
+        if rows:
+            break
+    return rows
+
+
+class _Connection:
+    """As much of a connection as the reading of a search asks for."""
+
+    cursor = staticmethod(cursor)
+
+
+def fitting(environ, vehicle):
+    """Tunes for a vehicle with how they fit. The rule is long and in one place, so its SQL is taken from there."""
+    from marketplace.fitment import FIRST_MISMATCH, VehicleFacts, part_keys_of, tune_mask_sql
+
+    user, _, _ = authenticate(environ)
+    (make, model, year, market, hardware, read, stock, size, octane, scale, installed, installed_at, read_at, way_back, parts) = fetch(
+        VEHICLE, (user, vehicle)
+    )[0]
+    mask, values = tune_mask_sql(
+        VehicleFacts(
+            make_id=make, model_id=model, year=year, market=market, hardware_number=hardware,
+            calibration_id=installed if installed and (read_at is None or installed_at > read_at) else read,
+            stock_calibration_id=stock, image_size_bytes=size, fuel_octane=octane, fuel_scale=scale,
+            part_keys=frozenset(key for part in parts for key in part_keys_of(**part)), has_way_back=way_back,
+        )
+    )  # fmt: skip
+    inner = (
+        "SELECT b.tune_id AS id, b.published_at AS key, fit.mask FROM marketplace_browserow b JOIN marketplace_tune t ON t.id = b.tune_id"
+        f" CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit WHERE b.scope_id = %s AND fit.mask < {FIRST_MISMATCH}"
+        " ORDER BY b.published_at DESC, b.tune_id DESC LIMIT 21"
+    )
+    return fetch(PAGE_OF.format(inner=inner, direction="DESC", mask=", w.mask"), [*values, model])
+
+
+# Facets and suggestions
+
+FEW = "(SELECT count(*) FROM (SELECT 1 FROM marketplace_browserow b WHERE b.scope_id = %(scope)s{condition} LIMIT 1001) AS few)"
+OF_COMBINATION = FEW.format(condition=" AND (b.category, b.emissions_class, b.kind) = (c.category, c.emissions_class, c.kind)")
+FREE, PAID = (FEW.format(condition=f" AND b.currency = money AND b.price_minor {test} 0 ORDER BY b.price_minor") for test in "=>")
+FACETS = f"""
+WITH RECURSIVE combination AS (
+  (SELECT category, emissions_class, kind FROM marketplace_browserow WHERE scope_id = %(scope)s ORDER BY 1, 2, 3 LIMIT 1)
+  UNION ALL
+  SELECT following.* FROM combination c CROSS JOIN LATERAL (
+    SELECT category, emissions_class, kind FROM marketplace_browserow b
+     WHERE scope_id = %(scope)s AND (b.category, b.emissions_class, b.kind) > (c.category, c.emissions_class, c.kind) ORDER BY 1, 2, 3 LIMIT 1
+  ) AS following
+), counted AS MATERIALIZED (SELECT c.*, {OF_COMBINATION} AS many FROM combination c)
+SELECT 'kind', kind, sum(many)::int FROM counted GROUP BY kind
+UNION ALL SELECT 'category', category, sum(many)::int FROM counted GROUP BY category
+UNION ALL SELECT 'emissions_class', emissions_class, sum(many)::int FROM counted GROUP BY emissions_class
+UNION ALL SELECT 'free', 'true', sum({FREE})::int FROM unnest(%(currencies)s::text[]) AS money
+UNION ALL SELECT 'free', 'false', sum({PAID})::int FROM unnest(%(currencies)s::text[]) AS money
+UNION ALL SELECT 'make', %(make)s, {FEW.format(condition="")}
+"""
+CURRENCIES = (
+    ["AUD", "BHD", "BRL", "CAD", "CHF", "CZK", "DKK", "EUR", "GBP", "HUF", "INR", "JPY", "KRW", "KWD", "MXN", "NOK", "NZD", "PLN", "RON", "SEK", "SGD", "THB", "USD"]
+)
+
+
+def get_facets(environ):
+    query = dict(parse_qsl(environ["QUERY_STRING"]))
+    scope = fetch(SCOPE, (query["make"], query["model"]))[0][0]
+    counts = {"kind": [], "category": [], "emissions_class": [], "make": [], "free": []}
+    for name, value, count in fetch(FACETS, {"scope": scope, "make": query["make"], "currencies": CURRENCIES}):
+        if count:
+            counts[name].append({"value": value, "count": min(count, 1000), "capped": count > 1000})
+    for rows in counts.values():
+        rows.sort(key=lambda row: (-row["count"], row["value"]))
+    return {"counts": counts, "as_of": datetime.now(UTC)}
+
+
+def suggest(environ):
+    """As in a search: the reading is taken from where it is."""
+    from marketplace.selectors import suggestions
+
+    suggestions.connection = _Connection
+    return {"results": suggestions.list_suggestions(dict(parse_qsl(environ["QUERY_STRING"]))["q"])}
+
+
+# Tuners
+
+TUNERS = """
+SELECT id, kind, business_name, country, specialities, makes, verified, rating::float8, review_count, follower_count, rating_order
+  FROM tuners_tunerprofile WHERE status = 'ACTIVE' ORDER BY rating_order DESC, id DESC LIMIT 21
+"""
+
+
+def list_tuners(environ):
+    rows = fetch(TUNERS, ())
+    names = ("id", "kind", "business_name", "country", "specialities", "makes", "verified", "rating", "review_count", "follower_count")
+    results = [dict(zip(names, row, strict=False)) for row in rows[:PAGE]]
+    return page_of(environ, rows, results, results[-1]["id"], str(rows[len(results) - 1][10]))
 
 
 def get_tune(environ, tune_id):
@@ -282,6 +469,64 @@ def purchase_of(row):
         "paid_at": paid_at,
         "expires_at": None,
         "refundable_until": paid_at + REFUND_WINDOW if refundable else None,
+    }
+
+
+# The garage
+
+VEHICLES = """
+SELECT v.id, v.kind, v.nickname, v.make, v.model, v.catalog_model_id, v.year, v.market, v.vin, v.odometer_km, v.is_primary, v.fuel_octane,
+       v.fuel_scale, v.stock_calibration_id, v.installed_tune_id, e.hardware_number, e.calibration_id, e.image_size_bytes, e.read_at,
+       EXISTS (SELECT 1 FROM garage_stockfile s WHERE s.vehicle_id = v.id), v.revision, v.created_at, v.updated_at,
+       (SELECT jsonb_agg(jsonb_build_object('id', o.id, 'category', o.category, 'brand', o.brand, 'part', o.part, 'installed_on', o.installed_on,
+                                            'notes', o.notes, 'revision', o.revision, 'created_at', o.created_at, 'updated_at', o.updated_at)
+                         ORDER BY o.created_at, o.id) FROM garage_vehiclemod o WHERE o.vehicle_id = v.id)
+  FROM garage_vehicle v LEFT JOIN garage_ecureadout e ON e.id = v.ecu_id
+ WHERE v.owner_id = %s AND v.deleted_at IS NULL ORDER BY v.created_at DESC, v.id DESC LIMIT 21
+"""
+
+
+def list_vehicles(environ):
+    user, _, _ = authenticate(environ)
+    until = fetch(UNTIL, ())[0][0]
+    rows = fetch(VEHICLES, (user,))
+    results = [vehicle_of(row) for row in rows[:PAGE]]
+    return {**page_of(environ, rows, results, results[-1]["created_at"], results[-1]["id"]), "synced_until": until}
+
+
+def vehicle_of(row):
+    return {
+        "id": row[0],
+        "kind": row[1],
+        "nickname": row[2],
+        "make": row[3],
+        "model": row[4],
+        "catalog_status": "MATCHED" if row[5] else "UNLISTED",
+        "year": row[6],
+        "market": row[7],
+        "vin": row[8] and CIPHER.decrypt(bytes(row[8])).decode(),
+        "frame_number": None,
+        "photo_url": None,
+        "odometer_km": row[9],
+        "is_primary": row[10],
+        "fuel": {"octane": row[11], "scale": row[12]} if row[11] else None,
+        "ecu": row[15]
+        and {
+            "hardware_number": row[15],
+            "calibration_id": row[16],
+            "stock_calibration_id": row[13],
+            "serial": None,
+            "image_size_bytes": row[17],
+            "read_at": row[18],
+            "installed": row[14],
+        },
+        "has_stock_file": row[19],
+        "mods": row[23] or [],
+        "vin_warnings": [],
+        "revision": row[20],
+        "created_at": row[21],
+        "updated_at": row[22],
+        "deleted_at": None,
     }
 
 
@@ -532,6 +777,14 @@ def application(environ, start_response):
         match (environ["REQUEST_METHOD"], parts[3:-1]):
             case ("GET", ["marketplace", "tunes"]):
                 body = list_tunes(environ)
+            case ("GET", ["marketplace", "tunes", "facets"]):
+                body = get_facets(environ)
+            case ("GET", ["marketplace", "tunes", "suggest"]):
+                body = suggest(environ)
+            case ("GET", ["tuners"]):
+                body = list_tuners(environ)
+            case ("GET", ["garage", "vehicles"]):
+                body = list_vehicles(environ)
             case ("GET", ["marketplace", "tunes", tune_id]):
                 body = get_tune(environ, tune_id)
             case ("GET", ["marketplace", "purchases"]):

@@ -4,10 +4,17 @@ Every row follows from its number, so 100,000 tunes are the first 10,000 and 90,
 sent to both. Tunes crowd on few models, as in life: the commonest holds about a sixth of them. Foreign keys and triggers
 are off while rows go in (the database is ours alone), every other constraint is checked; lists and search rows are then
 derived by the project's own function. Of the releases only those that the riders download carry a real signature.
+
+A million tunes take minutes because each core has a connection of its own, because what is only read later (indexes of the
+lists and of the search) is made when all rows are there, and because nothing waits for the disk before the end.
 """
 
+import contextlib
+import os
+import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -140,11 +147,21 @@ REFRESH = """
 SELECT marketplace_refresh_tunes(ARRAY(SELECT pg_temp.bench_id(4, n) FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS n))
 """
 
-# Inverted indexes are made after the rows: one by one they would take most of the time.
-GIN_INDEXES = """
-  FROM pg_index JOIN pg_class index ON index.oid = indexrelid JOIN pg_am am ON am.oid = index.relam
- WHERE am.amname = 'gin' AND starts_with(index.relname, 'fitment_') OR am.amname = 'gin' AND starts_with(index.relname, 'search')
+# What lists and searches are read by is made after the rows: one by one the entries would take most of the time. What
+# leads with a tune or a version stays, because rows are derived by it.
+POSTPONED = """
+SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid)
+  FROM pg_index JOIN pg_attribute first ON first.attrelid = indrelid AND first.attnum = indkey[0]
+ WHERE NOT indisunique AND first.attname NOT IN ('tune_id', 'version_id')
+   AND indrelid = ANY(%(tables)s::regclass[])
 """
+LISTED = [f"marketplace_{name}" for name in ("tune", "tunefile", "fitment", "browserow", "searchrow", "searchword", "searchphrase")]
+TABLES = """
+SELECT oid::regclass::text FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY pg_relation_size(oid) DESC
+"""
+# Waiting for the disk at each commit would prove nothing about rows that can be made again.
+CARELESS = "ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off"
+CAREFUL = "ALTER SYSTEM RESET fsync; ALTER SYSTEM RESET full_page_writes"
 
 # One vehicle for each rider, of the model that the rider's first purchase is for.
 VEHICLES = """
@@ -198,6 +215,35 @@ SELECT pg_temp.bench_id(13, n), 'GRANT', 'GRANTED', '', vehicle_id, '[]', '', '1
   FROM bench_purchase;
 """
 
+# What others said and marked: a quarter of the purchases of those who send no requests.
+SOCIAL = """
+INSERT INTO tuners_tunerreview (id, tuner_id, buyer_id, tune_id, tune_version_id, vehicle_model_id, vehicle_label, rating, text, state, hidden_reason,
+                                reply, revision, created_at, updated_at)
+SELECT pg_temp.bench_id(16, r * 100 + k), p.tuner_id, p.buyer_id, p.tune_id, p.tune_version_id, NULL, '', 3 + (r + k) %% 3, 'As described.',
+       'PUBLISHED', '', '', 1, p.created_at, p.created_at
+  FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS r CROSS JOIN generate_series(0, 1) AS k
+  JOIN marketplace_purchase p ON p.id = pg_temp.bench_id(11, r * 100 + k)
+    ON CONFLICT DO NOTHING;
+INSERT INTO marketplace_favorite (id, user_id, tune_id, created_at)
+SELECT pg_temp.bench_id(17, r * 100 + k), p.buyer_id, p.tune_id, p.created_at
+  FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS r CROSS JOIN generate_series(2, 3) AS k
+  JOIN marketplace_purchase p ON p.id = pg_temp.bench_id(11, r * 100 + k)
+    ON CONFLICT DO NOTHING;
+"""
+
+# Those who send requests have two more vehicles each, and parts on the first.
+GARAGES = """
+INSERT INTO garage_vehicle (id, kind, nickname, make, model, year, market, vin_warnings, is_primary, revision, created_at, updated_at, owner_id,
+                            catalog_model_id)
+SELECT pg_temp.bench_id(15, r * 10 + k), m.kind, '', m.make_name, m.model_name, m.year_to, 'EU', '{}', false, 1, %(at)s - k * interval '1 day',
+       %(at)s, pg_temp.bench_id(1, 2000000 + r), m.model_id
+  FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS r CROSS JOIN generate_series(1, 2) AS k
+  JOIN bench_model m ON m.rank = 1 + (r * 7 + k) %% 100;
+INSERT INTO garage_vehiclemod (id, vehicle_id, category, brand, part, notes, revision, created_at, updated_at)
+SELECT pg_temp.bench_id(18, r * 10 + k), pg_temp.bench_id(8, r), 'EXHAUST', 'Brand ' || k, 'Part ' || k, '', 1, %(at)s, %(at)s
+  FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS r CROSS JOIN generate_series(1, 3) AS k;
+"""
+
 SESSIONS = """
 INSERT INTO users_userdevice (id, installation_id, name, platform, app_version, push_token, generation, login_generation, signed_in_at, rotated_at,
                               current_used_at, expires_at, last_seen_at, stepped_up_with, revoked_reason, created_at, user_id)
@@ -231,72 +277,70 @@ class Rider:
 
 
 class Loader:
-    """Fills an empty, migrated database to a size, and further."""
+    """Fills an empty, migrated database to a size."""
 
-    def __init__(self, connection: Any, *, first_size: int, riders: int, say: Callable[[str], None]) -> None:
+    functions = FUNCTIONS
+
+    def __init__(self, connect: Callable[[], Any], *, tunes: int, first_size: int, riders: int, say: Callable[[str], None]) -> None:
         from core import clock
 
-        psycopg2.extras.register_uuid(conn_or_curs=connection)
-        self.connection, self.first_size, self.say = connection, first_size, say
+        self.connect, self.tunes, self.first_size, self.say = connect, tunes, min(first_size, tunes), say
         self.at = clock.now()
         self.active = riders  # who send requests: the first half can flash, the second half has no stock file
-        self.tunes = self.riders = self.tuners = 0
+        self.tuners = 50 + tunes // 50
+        self.riders = riders + tunes // 20
+        self.connection = self._connection()
 
-    def prepare(self) -> None:
-        """Catalogue, images in storage, signing keys, the functions that rows are made by."""
-        import hashlib
-        import random
-
-        from core import signing, storage
-        from garage.services import import_catalogue
-        from marketplace.services import status
-
-        import_catalogue()
-        self.say("catalogue imported")
-        images = [random.Random(number).randbytes(IMAGE_BYTES) for number in range(OBJECTS)]  # seeded
-        self.hashes = [hashlib.sha256(image).hexdigest() for image in images]
-        for sha256, image in zip(self.hashes, images, strict=True):
-            storage.put_bytes(f"tunes/{sha256[:2]}/{sha256}", image, "application/octet-stream")
-        self.keyid = signing.current_root().keyids_of(signing.Role.RELEASE)[0]
-        status.get_status(at=self.at)
-        with self.connection.cursor() as cursor:
-            cursor.execute("SET session_replication_role = replica; SET synchronous_commit = off; SET work_mem = '64MB'; SET jit = off")
-            cursor.execute(FUNCTIONS + MODELS)
-        self._people(0, 0)
-
-    def load(self, tunes: int) -> None:
-        """Up to so many tunes, their tuners, and riders with purchases in proportion; says how far it is."""
+    def load(self) -> None:
+        """Everything that the requests need; says how far it is."""
         began = time.monotonic()
-        self._tuners(50 + tunes // 50)
-        postponed = self._rows("SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid)" + GIN_INDEXES)
+        self._import()
+        self._run(f"{CARELESS}; SELECT pg_reload_conf()")
+        self._transaction(PEOPLE, first=0, last=0, at=self.at)
+        self._transaction(PEOPLE, first=1_000_001, last=1_000_000 + self.tuners, at=self.at)
+        self._transaction(TUNERS, first=1, last=self.tuners, at=self.at)
+        postponed = self.rows(POSTPONED, tables=LISTED)
         for name, _ in postponed:
             self._run(f"DROP INDEX {name}")
-        for first in range(self.tunes + 1, tunes + 1, CHUNK):
-            last = min(first + CHUNK - 1, tunes)
-            self._transaction(TUNES, first=first, last=last)
-            self._run("ANALYZE marketplace_tune, marketplace_tuneversion, marketplace_tunefile, marketplace_fitment")
-            for start in range(first, last + 1, REFRESH_CHUNK):
-                self._transaction(REFRESH, first=start, last=min(start + REFRESH_CHUNK - 1, last))
+        for last in self._spread(self._load_tunes, self.tunes):
             self.say(f"{last:,} tunes, {time.monotonic() - began:.0f} s")
-        self.tunes = tunes
-        for _, definition in postponed:
+        for name, definition in postponed:
             self._run(definition)
-        if not self.riders:
-            self._riders(self.active, purchases=PURCHASES, tunes=self.first_size)
-            self._transaction(SESSIONS, first=1, last=self.active, at=self.at)
-            self._identify_and_sign()
-        self._riders(self.active + tunes // 5, purchases=8, tunes=tunes)
-        self._run("VACUUM (ANALYZE)")
+            self.say(f"index {name}, {time.monotonic() - began:.0f} s")
+        self._load_riders(1, self.active, purchases=PURCHASES, tunes=self.first_size)
+        self._transaction(GARAGES, first=1, last=self.active, at=self.at)
+        self._transaction(SESSIONS, first=1, last=self.active, at=self.at)
+        self._identify_and_sign()
+        for _ in self._spread(lambda connection, first, last: self._load_riders(first, last, connection=connection), self.riders, done=self.active):
+            pass
+        self.say(f"{self.riders:,} riders with their vehicles and purchases, {time.monotonic() - began:.0f} s")
+        tables = [name for (name,) in self.rows(TABLES)]
+        for _ in self._each(tables, lambda connection, name: _execute(connection, f"VACUUM (ANALYZE) {name}")):
+            pass
+        self._run(f"{CAREFUL}; SELECT pg_reload_conf()")
         self._run("CHECKPOINT")
-        self.say(f"{self.riders:,} riders with their vehicles and purchases, vacuumed and analysed, {time.monotonic() - began:.0f} s")
+        self.say(f"loaded in {time.monotonic() - began:.0f} s")
 
     def browsed(self) -> list[tuple[str, str, int]]:
         """Makes, models and years to browse for."""
-        return self._rows(BROWSED)
+        return self.rows(BROWSED)
+
+    def models(self, count: int) -> list[tuple[str, str]]:
+        """Names of makes and models, those with most tunes first."""
+        return self.rows("SELECT make_name, model_name FROM bench_model ORDER BY rank LIMIT %(count)s", count=count)
+
+    def hardware_numbers(self) -> list[str]:
+        """Hardware numbers of models that neither everybody nor nobody has."""
+        return [f"RSH-{rank}-0" for (rank,) in self.rows("SELECT rank FROM bench_model WHERE rank BETWEEN 20 AND 51 ORDER BY rank")]
+
+    def rare_words(self) -> list[str]:
+        """Numbers that are part of one tuner's name and of nothing longer."""
+        largest = self.tuners - self.tuners // 20
+        return [str(number) for number in range(largest - 8, largest)]
 
     def tune_ids(self, count: int) -> list[UUID]:
         """Tunes to read, spread over the smallest size."""
-        return [row[0] for row in self._rows(
+        return [row[0] for row in self.rows(
             "SELECT pg_temp.bench_id(4, 1 + pg_temp.bench_pick(n, 'detail', %(tunes)s)) FROM generate_series(1, %(count)s::bigint) AS n",
             tunes=self.first_size, count=count,
         )]  # fmt: skip
@@ -305,7 +349,7 @@ class Loader:
         """Everybody who sends requests."""
         return [
             Rider(user_id=user, session_id=session, purchase_id=purchase, vehicle_id=vehicle)
-            for _, purchase, vehicle, session, user in self._rows(RIDES, riders=self.active)
+            for _, purchase, vehicle, session, user in self.rows(RIDES, riders=self.active)
         ]
 
     def touch_sessions(self) -> None:
@@ -314,21 +358,77 @@ class Loader:
 
         self._transaction("UPDATE users_userdevice SET last_seen_at = %(at)s, current_used_at = %(at)s", at=clock.now())
 
-    def _people(self, first: int, last: int) -> None:
-        self._transaction(PEOPLE, first=first, last=last, at=self.at)
+    def database_bytes(self) -> int:
+        """What the database takes on disk."""
+        return self.rows("SELECT pg_database_size(current_database())")[0][0]
 
-    def _tuners(self, count: int) -> None:
-        self._people(1_000_000 + self.tuners + 1, 1_000_000 + count)
-        self._transaction(TUNERS, first=self.tuners + 1, last=count, at=self.at)
-        self.tuners = count
+    def _connection(self) -> Any:
+        connection = self.connect()
+        psycopg2.extras.register_uuid(conn_or_curs=connection)
+        _execute(connection, "SET session_replication_role = replica; SET synchronous_commit = off; SET work_mem = '64MB'; SET jit = off")
+        _execute(connection, FUNCTIONS + MODELS)
+        return connection
 
-    def _riders(self, count: int, *, purchases: int, tunes: int) -> None:
-        span = {"first": self.riders + 1, "last": count}
-        self._people(2_000_000 + span["first"], 2_000_000 + span["last"])
-        self._transaction(VEHICLES, **span, at=self.at, tunes=tunes, size=IMAGE_BYTES, riders=self.active)
-        for first in range(span["first"], count + 1, CHUNK):
-            self._transaction(PURCHASED, first=first, last=min(first + CHUNK - 1, count), each=purchases, tunes=tunes)
-        self.riders = count
+    def _import(self) -> None:
+        """Catalogue, images in storage, signing keys."""
+        import hashlib
+        import random
+
+        from core import signing, storage
+        from garage.services import import_catalogue
+        from marketplace.services import status
+
+        import_catalogue()
+        _execute(self.connection, "DROP TABLE bench_model; " + MODELS)
+        self.say("catalogue imported")
+        images = [random.Random(number).randbytes(IMAGE_BYTES) for number in range(OBJECTS)]  # seeded
+        self.hashes = [hashlib.sha256(image).hexdigest() for image in images]
+        for sha256, image in zip(self.hashes, images, strict=True):
+            storage.put_bytes(f"tunes/{sha256[:2]}/{sha256}", image, "application/octet-stream")
+        self.keyid = signing.current_root().keyids_of(signing.Role.RELEASE)[0]
+        status.get_status(at=self.at)
+
+    def _load_tunes(self, connection: Any, first: int, last: int) -> None:
+        self._transaction(TUNES, connection, first=first, last=last)
+        if first == 1 or last >= self.tunes // 4 > first:  # enough for the plans of what derives from them
+            _execute(connection, "ANALYZE marketplace_tune, marketplace_tuneversion, marketplace_tunefile, marketplace_fitment")
+        for start in range(first, last + 1, REFRESH_CHUNK):
+            self._transaction(REFRESH, connection, first=start, last=min(start + REFRESH_CHUNK - 1, last))
+
+    def _load_riders(self, first: int, last: int, *, connection: Any = None, purchases: int = 8, tunes: int | None = None) -> None:
+        span = {"first": first, "last": last}
+        bought_of = tunes or self.tunes
+        self._transaction(PEOPLE, connection, first=2_000_000 + first, last=2_000_000 + last, at=self.at)
+        self._transaction(VEHICLES, connection, **span, at=self.at, tunes=bought_of, size=IMAGE_BYTES, riders=self.active)
+        self._transaction(PURCHASED, connection, **span, each=purchases, tunes=bought_of)
+        if first > self.active:
+            self._transaction(SOCIAL, connection, **span)
+
+    def _spread(self, act: Callable[[Any, int, int], None], until: int, *, done: int = 0) -> Iterator[int]:
+        """`act` on chunks up to a number, on all cores; yields the end of each chunk once it is loaded."""
+        chunks = [(first, min(first + CHUNK - 1, until)) for first in range(done + 1, until + 1, CHUNK)]
+        if chunks:  # the first one alone: what it leaves is what the plans of the others are made for
+            act(self.connection, *chunks[0])
+            yield chunks[0][1]
+        yield from (last for _, last in self._each(chunks[1:], lambda connection, chunk: act(connection, *chunk)))
+
+    def _each(self, things: Iterable[Any], act: Callable[[Any, Any], None]) -> Iterator[Any]:
+        """`act` on each thing, as many at once as there are cores, each with a connection; yields it when it is done."""
+        idle: queue.SimpleQueue = queue.SimpleQueue()
+        with contextlib.ExitStack() as stack:
+            for _ in range(os.cpu_count() or 1):
+                idle.put(stack.enter_context(contextlib.closing(self._connection())))
+
+            def work(thing: Any) -> Any:
+                connection = idle.get()
+                try:
+                    act(connection, thing)
+                finally:
+                    idle.put(connection)
+                return thing
+
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                yield from pool.map(work, things)
 
     def _identify_and_sign(self) -> None:
         """VINs for those who send requests, and real signatures under what they download."""
@@ -353,21 +453,30 @@ class Loader:
             store_release_documents(version=version, documents=documents, at=self.at)
         self.say(f"{len(rides)} riders who send requests, {len(versions)} versions signed")
 
-    def _transaction(self, sql: str, **values: Any) -> None:
+    def execute(self, sql: str, **values: Any) -> None:
+        """Statements on the loader's connection, where foreign keys and triggers are off."""
+        self._transaction(sql, **values)
+
+    def _transaction(self, sql: str, connection: Any = None, **values: Any) -> None:
         values |= {"requirements": REQUIREMENTS, "objects": OBJECTS}
         if "bench_tune" in sql:
             values |= {"hashes": self.hashes, "size": IMAGE_BYTES, "keyid": self.keyid}
-        with self.connection.cursor() as cursor:
-            cursor.execute(f"BEGIN; {sql}; COMMIT", values)
+        _execute(connection or self.connection, f"BEGIN; {sql}; COMMIT", values)
 
     def _run(self, sql: str) -> None:
-        with self.connection.cursor() as cursor:
-            cursor.execute(sql)
+        for statement in sql.split("; "):  # one by one: some can't be part of a transaction
+            _execute(self.connection, statement)
 
-    def _rows(self, sql: str, **values: Any) -> list[tuple]:
+    def rows(self, sql: str, **values: Any) -> list[tuple]:
+        """What a query finds, with the functions that make ids from numbers."""
         with self.connection.cursor() as cursor:
             cursor.execute(sql, values)
             return cursor.fetchall()
+
+
+def _execute(connection: Any, sql: str, values: Any = None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql, values)
 
 
 REQUIREMENTS = (

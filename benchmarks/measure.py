@@ -11,7 +11,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import cycle, repeat
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -22,7 +22,7 @@ from benchmarks.load import Loader, Rider
 from benchmarks.servers import APPLICATION, FLOOR, Servers
 
 API = "/api/v1/"
-TIMES = "url_expires_at", "synced_until"  # members that differ from one request to the next
+TIMES = "url_expires_at", "synced_until", "as_of"  # members that differ from one request to the next
 IDS = "id", "release", "ticket", "url"
 
 
@@ -45,17 +45,19 @@ def get(path: str, *, token: str | None = None, **query: Any) -> Request:
 
 def post(path: str, body: dict[str, Any], *, token: str) -> Request:
     """A POST with a fresh idempotency key."""
-    data = json.dumps(body).encode()
-    lines = [
-        f"POST {API}{path} HTTP/1.1",
-        "Host: 127.0.0.1",
-        "Accept: application/json",
-        "Content-Type: application/json",
-        f"Content-Length: {len(data)}",
-        f"Authorization: Bearer {token}",
-        f"Idempotency-Key: {uuid.uuid4()}",
-    ]
-    return Request("\r\n".join([*lines, "", ""]).encode(), data, status=201)
+    return send_json("POST", path, body, token=token, status=201)
+
+
+def send_json(method: str, path: str, body: dict[str, Any] | None, *, token: str, status: int = 200) -> Request:
+    """A request that changes something, with a fresh idempotency key where it makes something."""
+    data = b"" if body is None else json.dumps(body).encode()
+    lines = [f"{method} {API}{path} HTTP/1.1", "Host: 127.0.0.1", "Accept: application/json", f"Authorization: Bearer {token}"]
+    if method == "POST":
+        lines.append(f"Idempotency-Key: {uuid.uuid4()}")
+    if data:
+        lines.append("Content-Type: application/json")
+    lines.append(f"Content-Length: {len(data)}")
+    return Request("\r\n".join([*lines, "", ""]).encode(), data, status=status)
 
 
 class Client:
@@ -77,7 +79,7 @@ class Client:
         head, _, body = received.partition(b"\r\n\r\n")
         lines = head.decode("latin-1").split("\r\n")
         headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
-        length = int(headers["content-length"])
+        length = int(headers.get("content-length", 0))  # 204 has none
         while len(body) < length:
             body += self._receive()
         assert int(lines[0].split()[1]) == request.status, f"{request.head[:200]!r} → {lines[0]} {body[:500]!r}"
@@ -112,7 +114,7 @@ class Meter:
 
     def __init__(self, servers: Servers, name: str) -> None:
         assert servers.postgres.child is not None
-        self.worker = servers.worker(name)
+        (self.worker,) = servers.workers(name)
         self.postmaster = psutil.Process(servers.postgres.child.pid)
         self.backends: list[psutil.Process] = []
 
@@ -126,13 +128,15 @@ class Meter:
 
 @dataclass(frozen=True)
 class Workload:
-    """One measured endpoint: a name, its bar, and its requests without end, some with a token of their own."""
+    """One measured endpoint: a name, its bars, and its requests without end, some with a token of their own."""
 
     name: str
     title: str
     requests: Callable[[], Iterator[Request]]
     bar: float = 2.0
+    growth_bar: float = 2.0
     extra_ms: float = 0.0  # what is allowed beyond the bar: the ticket's signature
+    writes: bool = False
 
 
 @dataclass
@@ -152,7 +156,7 @@ class Sample:
 class Series:
     """The blocks of one endpoint at one size, by server, in the order they ran: the n-th of both are neighbours."""
 
-    workload: str
+    workload: Workload
     tunes: int
     samples: dict[str, list[Sample]] = field(default_factory=lambda: {APPLICATION: [], FLOOR: []})
 
@@ -165,45 +169,80 @@ class Series:
         return [ours.cpu_ms / floor.cpu_ms for ours, floor in pairs]
 
 
+OTHER, SEARCH_GROWTH = 6.0, 4.0  # bars of what is not a hot read, and of what a search may grow by
+
+
 def workloads(loader: Loader, token_of: Callable[[Rider], str]) -> list[Workload]:
     """The measured endpoints. `token_of` is asked for every request, so that no token runs out."""
     browsed, tune_ids, riders = loader.browsed(), loader.tune_ids(100), loader.rides()
     with_ticket, without_ticket = riders[: len(riders) // 2], riders[len(riders) // 2 :]
+    models = loader.models(400)
+    make, model = models[0]
+    popular = {"make": make, "model": model}
+    tunes = "marketplace/tunes/"
 
-    def browse() -> Iterator[Request]:
-        for n in count():
-            make, model, year = browsed[n % len(browsed)]
-            yield get("marketplace/tunes/", make=make, model=model, year=year)
+    def one(path: str, **query: Any) -> Callable[[], Iterator[Request]]:
+        return lambda: repeat(get(path, **query))
 
-    def newest() -> Iterator[Request]:
-        while True:
-            yield get("marketplace/tunes/")
+    def each(path: str, queries: Sequence[dict[str, Any]]) -> Callable[[], Iterator[Request]]:
+        return lambda: (get(path, **query) for query in cycle(queries))
+
+    def of_rider(path: str, *, fitting: bool = False) -> Callable[[], Iterator[Request]]:
+        return lambda: (
+            get(path, token=token_of(rider), **({"vehicle": rider.vehicle_id} if fitting else {})) for rider in cycle(riders)
+        )
 
     def detail() -> Iterator[Request]:
-        for n in count():
-            yield get(f"marketplace/tunes/{tune_ids[n % len(tune_ids)]}/")
-
-    def purchases() -> Iterator[Request]:
-        for n in count():
-            yield get("marketplace/purchases/", token=token_of(riders[n % len(riders)]))
+        for tune_id in cycle(tune_ids):
+            yield get(f"{tunes}{tune_id}/")
 
     def grants(of: Sequence[Rider]) -> Callable[[], Iterator[Request]]:
         def requests() -> Iterator[Request]:
-            for n in count():
-                rider = of[n % len(of)]
+            for rider in cycle(of):
                 body = {"vehicle": str(rider.vehicle_id)}
                 yield post(f"marketplace/purchases/{rider.purchase_id}/downloads/", body, token=token_of(rider))
 
         return requests
 
+    def search(name: str, title: str, words: Sequence[str]) -> Workload:
+        return Workload(name, f"Search: {title}", each(tunes, [{"q": word} for word in words]), growth_bar=SEARCH_GROWTH)
+
+    years = [{"make": make, "model": model, "year": year} for make, model, year in browsed]
+    makes = [{"make": make} for make, _ in models[:8]]
+    markets = [{**query, "market": "EU"} for query in years]
+    prices = [{"make": make, "model": model, "category": "STAGE_1", "currency": "EUR", "max_price_minor": 20_000} for make, model in models[:8]]
+    numbers = [{"hardware_number": number} for number in loader.hardware_numbers()]
     return [
-        Workload("browse", "Browse by make, model and year, 20 rows", browse),
-        Workload("newest", "Newest tunes, 20 rows", newest),
+        Workload("browse", "Browse: make, model, year", each(tunes, years)),
+        Workload("browse_make", "Browse: make", each(tunes, makes)),
+        Workload("browse_market", "Browse: make, model, year, market", each(tunes, markets)),
+        Workload("browse_price", "Browse: model, category, price", each(tunes, prices)),
+        Workload("browse_hardware", "Browse: hardware number", each(tunes, numbers)),
+        Workload("newest", "Newest tunes", one(tunes)),
+        Workload("order_newest", "Most popular model: newest", one(tunes, **popular)),
+        Workload("order_price", "Most popular model: cheapest", one(tunes, **popular, currency="EUR", ordering="price")),
+        Workload("order_dearest", "Most popular model: dearest", one(tunes, **popular, currency="EUR", ordering="-price")),
+        Workload("order_rating", "Most popular model: best rated", one(tunes, **popular, ordering="rating")),
+        Workload("order_popular", "Most popular model: most popular", one(tunes, **popular, ordering="popular")),
+        search("search_common", "common word", ["stage"]),
+        search("search_rare", "rare word", loader.rare_words()),
+        search("search_unknown", "unknown word", ["qwxzvkjh", "zzqqkkxx"]),
+        search("search_typo", "typo", ["yamhaa", "kawsaki", "ducatti"]),
+        search("search_two", "two words", ["stage street", "yamaha touring"]),
+        # A model's facets are kept for a minute: each request asks for another model.
+        Workload("facets", "Facets of a model, not in the cache", each(f"{tunes}facets/", [{"make": a, "model": b} for a, b in models]),
+                 bar=OTHER, growth_bar=SEARCH_GROWTH),
+        Workload("suggest", "Suggest", each(f"{tunes}suggest/", [{"q": text} for text in ("ya", "yam", "yamaha m", "mt0", "gsx", "dyno h")]), bar=OTHER),
+        Workload("suggest_typo", "Suggest with a typo", each(f"{tunes}suggest/", [{"q": text} for text in ("yamhaa", "kawasaky z")]), bar=OTHER,
+                 growth_bar=SEARCH_GROWTH),
         Workload("detail", "One tune", detail),
-        Workload("purchases", "My purchases, 20 rows", purchases),
-        Workload("grant", "Download grant", grants(without_ticket)),
-        Workload("grant_ticket", "Download grant with its signed ticket", grants(with_ticket), extra_ms=4.0),
-    ]
+        Workload("tuners", "Tuners by rating", one("tuners/"), bar=OTHER),
+        Workload("garage", "My garage, 3 vehicles", of_rider("garage/vehicles/")),
+        Workload("purchases", "My purchases", of_rider("marketplace/purchases/")),
+        Workload("fitment", "Fitment for 20", of_rider(tunes, fitting=True), bar=OTHER),
+        Workload("grant", "Download grant", grants(without_ticket), writes=True),
+        Workload("grant_ticket", "Download grant with its signed ticket", grants(with_ticket), extra_ms=4.0, writes=True),
+    ]  # fmt: skip
 
 
 Send = Callable[[Request], bytes]
@@ -229,12 +268,12 @@ def _comparable(answer: dict[str, Any]) -> dict[str, Any]:
 
 
 def _moments(value: Any) -> Any:
-    """Moments to the second: one server writes microseconds that are zero, the other leaves them out."""
+    """Moments to the second: one server writes microseconds that are zero, or its offset, as another does not."""
     if isinstance(value, dict):
         return {name: _moments(item) for name, item in value.items()}
     if isinstance(value, list):
         return [_moments(item) for item in value]
-    if isinstance(value, str) and len(value) >= 20 and value[10:11] == "T" and value.endswith("Z"):
+    if isinstance(value, str) and len(value) >= 20 and value[10:11] == "T" and value.endswith(("Z", "+00:00")):
         return value[:19]
     return value
 
@@ -252,7 +291,7 @@ def measure(
                 client.send(next(streams[workload.name, server]))
     for meter in meters.values():
         meter.find_backends()
-    series = {workload.name: Series(workload.name, tunes) for workload in chosen}
+    series = {workload.name: Series(workload, tunes) for workload in chosen}
     for number in range(rounds):
         order = (APPLICATION, FLOOR) if number % 2 == 0 else (FLOOR, APPLICATION)
         for workload in chosen:

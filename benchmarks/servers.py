@@ -27,6 +27,9 @@ DATABASE_SETTINGS = {
     "max_wal_size": "6GB",
     "checkpoint_timeout": "1h",
     "maintenance_work_mem": "256MB",
+    # A quarter of a small database server's memory; the embedded server's 96 MB are for a developer's own machine.
+    "shared_buffers": "1GB",
+    "max_connections": "150",  # fifty writers beside fifty readers, each with a connection
 }
 
 
@@ -53,15 +56,17 @@ def on_core(core: int) -> Iterator[None]:
 
 
 class Servers:
-    """PostgreSQL and S3 in a directory that vanishes at the end; web servers are started on them."""
+    """PostgreSQL and S3 in a directory that vanishes at the end, unless one is given; web servers are started on them."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
         _remove_abandoned()
-        self.directory = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self.is_kept = directory is not None
+        self.directory = directory or Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.directory.chmod(0o711)  # PostgreSQL's unprivileged user passes through
         self.data = self.directory / "data"
-        self.data.mkdir(mode=0o700)
-        (self.data / "static").mkdir()
+        self.data.mkdir(mode=0o700, exist_ok=True)
+        (self.data / "static").mkdir(exist_ok=True)
         self.secrets = secrets.load(self.data / "secrets.json")
         self.postgres = Postgres(
             self.directory / "postgres",
@@ -112,11 +117,12 @@ class Servers:
             }
         )
 
-    def start_web(self, name: str) -> None:
-        """Start a web server as `make run` does, with one worker on a core of its own; returns when it answers."""
+    def start_web(self, name: str, *, workers: int = 1) -> None:
+        """Start a web server as `make run` does: one worker on a core of its own, or more wherever they like; returns when it answers."""
         self.ports[name] = ports.free_port()
         command = [MODULES[name] if part == MODULES[APPLICATION] else part for part in web_command("127.0.0.1", self.ports[name])]
-        with on_core(cores()[0]):
+        command[command.index("--workers") + 1] = str(workers)
+        with on_core(cores()[0]) if workers == 1 else contextlib.nullcontext():
             self.web[name] = processes.spawn(command, log=self.directory / f"{name}.log", env=dict(os.environ), cwd=ROOT)
         child = self.web[name]
         if not processes.wait_until(lambda: _answers(self.ports[name]), seconds=60, alive=lambda: child.poll() is None):
@@ -128,17 +134,17 @@ class Servers:
             processes.stop_child(child)
         self.web.clear()
 
-    def worker(self, name: str) -> psutil.Process:
-        """The one worker process behind gunicorn's master."""
-        (worker,) = psutil.Process(self.web[name].pid).children()
-        return worker
+    def workers(self, name: str) -> list[psutil.Process]:
+        """The worker processes behind gunicorn's master."""
+        return psutil.Process(self.web[name].pid).children()
 
     def stop(self) -> None:
-        """Stop everything and remove the directory."""
+        """Stop everything and remove the directory, unless it was given."""
         self.stop_web()
         self.s3.stop()
         self.postgres.stop()
-        shutil.rmtree(self.directory, ignore_errors=True)
+        if not self.is_kept:
+            shutil.rmtree(self.directory, ignore_errors=True)
 
 
 def _remove_abandoned() -> None:
