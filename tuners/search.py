@@ -12,11 +12,11 @@ from tuners.names import name_key
 MAX_WORDS = 8
 MOST_NEIGHBOURS = 4
 SHORTEST_OF_SPECIALITY = 4  # "and" and "to" are words of their labels
+# One branch for each word, so that Postgres can tell a rare one and looks it up instead of reading all profiles.
 _KNOWN = """
-SELECT given.word FROM unnest(%s::text[]) AS given (word)
- WHERE EXISTS (SELECT 1 FROM tuners_tunerprofile t
-                WHERE t.status = 'ACTIVE'
-                  AND (t.search_text LIKE '%%' || given.word || '%%' OR t.make_keys @> ARRAY[given.word]::varchar[]))
+SELECT %s WHERE EXISTS (
+    SELECT 1 FROM tuners_tunerprofile t
+     WHERE t.status = 'ACTIVE' AND (t.search_text LIKE %s OR t.make_keys @> ARRAY[%s]::varchar[]))
 """
 _WORDS = """
 SELECT DISTINCT word
@@ -39,7 +39,7 @@ def meanings_of(words: Sequence[str]) -> list[Q]:
     if not found:
         return []
     with connection.cursor() as cursor:
-        cursor.execute(_KNOWN, [list(found)])
+        cursor.execute(" UNION ALL ".join([_KNOWN] * len(found)), [value for word in found for value in (word, f"%{word}%", word)])
         known = {word for (word,) in cursor.fetchall()}
         strange = [word for word in found if word not in known and not _specialities(word)]
         if strange:

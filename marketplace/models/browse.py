@@ -76,7 +76,7 @@ class TrendRow(models.Model):
 
 
 class SearchRow(models.Model):
-    """The words of one listed tune: title, makes, models and their aliases, tuner, category, tags, description.
+    """The words of one listed tune: title, makes, models and their aliases, tuner, category, tags, codes, years, description.
 
     Kept by the same trigger as browse rows; the document is built by the text-search configuration `revsync_search`.
     """

@@ -207,7 +207,7 @@ def _look_up(asked: Sequence[Term], joined: Sequence[str]) -> _Facts:
     parts = [Term((part,)) for term in asked for part in term.parts]
     queries = {whole: _quoted(whole) for whole in joined} | {term.whole: term.expression().replace(":*", "") for term in [*parts, *asked]}
     plain = dict.fromkeys(unaccented(term.whole) for term in asked)
-    words = [word for word in plain if SHORTEST <= len(word) <= LONGEST][:MOST_MISSPELT]
+    words = [word for word in plain if SHORTEST <= len(word) <= LONGEST and _WORD.fullmatch(word)][:MOST_MISSPELT]
     facts = _Facts(slips={word: slips_of(word) for word in words})
     spellings = {slip for few in facts.slips.values() for slip in few}
     spellings |= {half for word in words for both in halves_of(word) for half in both}
@@ -224,7 +224,7 @@ def _look_up(asked: Sequence[Term], joined: Sequence[str]) -> _Facts:
                     facts.words.add(word)
                 case "begun":
                     facts.begun.add(word)
-                case "alike":
+                case "alike" if _WORD.fullmatch(word):  # a dictionary may have written "'n" for "ŉ": nothing to put between quotes
                     facts.alike.setdefault(given, []).append(word)
     return facts
 

@@ -123,6 +123,16 @@ class TestWhatIsAnswered:
             assert found[:1] == [title], found
         assert Tune.objects.count() == 4
 
+    @pytest.mark.parametrize("q", ["naberbqu", "ŉaberbqu", "⒈⒉⒊⒋abcde", "⑴⑵⑶⑷", "ﷺﷺ", "½½½½", "㍿㍿㍿", "a-" * 100, "ŉ" * 60])
+    def test_letters_that_become_signs_are_no_syntax(self, tunes, q):
+        """What takes accents off writes "'n" for "ŉ" and "(1)" for "⑴"."""
+        TuneFactory(published=True, title="ŉaberbau ⑴⑵⑶⑷x ½½½½x")
+
+        assert ApiClient().get(URL, {"q": q}).status_code == 200
+        assert ApiClient().get(f"{URL}suggest/", {"q": q[:80]}).status_code == 200
+        if "aberb" in q:
+            assert titles(q)[:1] in ([], ["ŉaberbau ⑴⑵⑶⑷x ½½½½x"])
+
     def test_long_and_many_words_are_cut_not_refused(self, tunes):
         assert titles("e" * 300) == []
         assert titles("smooth " * 42) == ["Smooth road map"]
