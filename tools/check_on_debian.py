@@ -1,7 +1,8 @@
 """What CI checks on Debian's own PostgreSQL 15 and PgBouncer.
 
-All migrations run on PostgreSQL 15, leave nothing to do and nothing open to other roles. Then the whole system runs on that server
-through PgBouncer in transaction mode, as production runs behind a pooler, and a rider's journey is played on it.
+All migrations run on PostgreSQL 15, leave nothing to do and nothing open to other roles, and every screen is read by its index there
+as it is on PostgreSQL 18. Then the whole system runs on that server through PgBouncer in transaction mode, as production runs behind a
+pooler, and a rider's journey is played on it.
 """
 
 import argparse
@@ -63,6 +64,14 @@ def check_migrations() -> None:
     print(f"PostgreSQL 15: {applied} migrations applied in {time.monotonic() - began:.0f} s, nothing left to do, nothing open", flush=True)
 
 
+def check_plans(server: Postgres) -> None:
+    """The suite's tests of plans, on this server: Postgres chooses differently from one major version to the next."""
+    began = time.monotonic()
+    env = {**os.environ, services.OWNER: str(os.getpid()), "DATABASE_URL": server.url}
+    told = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "revsync_backend/tests/test_plans.py", env=env)
+    print(f"PostgreSQL 15: plans, {told.strip().splitlines()[-1]}, {time.monotonic() - began:.0f} s in all", flush=True)
+
+
 def start_pgbouncer(directory: Path, server: Postgres) -> tuple[str, subprocess.Popen[bytes]]:
     """A pooler in transaction mode before `server`; its URL for our role."""
     program = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
@@ -104,7 +113,7 @@ def play_journey(directory: Path, pooled_url: str, direct_url: str) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Check the migrations on PostgreSQL 15 and the system behind PgBouncer.")
+    parser = argparse.ArgumentParser(description="Check migrations and plans on PostgreSQL 15, and the system behind PgBouncer.")
     parser.add_argument("--only-migrations", action="store_true")
     options = parser.parse_args()
     if not (PROGRAMS / "initdb").exists():
@@ -131,6 +140,8 @@ def main() -> int:
             (directory / "settings").mkdir()
             services.set_environment(directory / "settings", {"DATABASE_URL": servers[0].url})
             check_migrations()
+            if not options.only_migrations:
+                check_plans(servers[0])
             servers[0].stop()
             if not options.only_migrations:
                 servers[1].durable = True

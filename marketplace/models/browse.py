@@ -46,6 +46,7 @@ class BrowseRow(models.Model):
             models.Index(fields=["scope_id", "currency", "price_minor", "tune"], name="browserow_price", include=["years"]),
             models.Index(fields=["scope_id", "-rating_score", "-tune"], name="browserow_rating", include=["years"]),
             models.Index(fields=["scope_id", "-popularity", "-tune"], name="browserow_popular", include=["years"]),
+            models.Index(fields=["scope_id", "category", "emissions_class", "kind"], name="browserow_facets"),  # counts, to 1,001 at most
         ]
 
     def __str__(self) -> str:

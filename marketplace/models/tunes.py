@@ -144,8 +144,7 @@ class Tune(models.Model):
             models.Index(fields=["-rating_score", "-id"], name="tune_rating", condition=Q(listed=True)),
             models.Index(fields=["-popularity", "-id"], name="tune_popular", condition=Q(listed=True)),
             # facets, counted to 1,001 at most
-            models.Index(fields=["category"], name="tune_category_listed", condition=Q(listed=True)),
-            models.Index(fields=["emissions_class"], name="tune_emissions_listed", condition=Q(listed=True)),
+            models.Index(fields=["category", "emissions_class", "kind"], name="tune_facets", condition=Q(listed=True)),
             # a tuner's page and own listings
             models.Index(fields=["tuner", "-published_at", "-id"], name="tune_of_tuner", condition=Q(listed=True)),
             models.Index(  # what is new of followed tuners

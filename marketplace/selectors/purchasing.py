@@ -286,8 +286,7 @@ _SALES = """
 SELECT p.id, p.number, p.tune_id, p.tune_title, p.status, p.amount_minor, p.tax_minor, p.fee_minor, p.refunded_minor,
        p.amount_minor - p.tax_minor - p.fee_minor, p.currency, p.tax_country, p.paid_at
   FROM marketplace_purchase p
-  JOIN tuners_tunerprofile u ON u.id = p.tuner_id
- WHERE u.user_id = %s AND p.paid_at IS NOT NULL
+ WHERE p.tuner_id = (SELECT id FROM tuners_tunerprofile WHERE user_id = %s) AND p.paid_at IS NOT NULL
 """
 
 

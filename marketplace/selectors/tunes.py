@@ -9,10 +9,10 @@ import orjson
 from django.core.cache import cache
 from django.db import connection
 
-from garage.enums import VehicleKind
-from marketplace.enums import EmissionsClass, TuneCategory, TuneStatus
+from marketplace.enums import TuneStatus
 from marketplace.exceptions import TuneNotFound
 from marketplace.models import Tune
+from marketplace.money import SMALLEST_PRICE_MINOR
 from marketplace.selectors.browse import COLUMN_COUNT, COLUMNS, JOINS, OWN_COLUMN_COUNT, OWN_COLUMNS, find_scope
 
 DETAIL = f"""
@@ -88,7 +88,8 @@ def get_public_tune(tune_id: UUID, viewer=None) -> Tune:
 
 def list_own_tunes(author, *, status: str | None, after: Sequence[Any] | None, page_size: int) -> list[tuple]:
     """A tuner's listings in every state, newest first: COLUMNS and OWN_COLUMNS, one row more than a page. One query."""
-    where, parameters = ["p.user_id = %s"], [author.pk]
+    # by a subquery, not by the join: whose they are is known before, and the index gives them in order
+    where, parameters = ["t.tuner_id = (SELECT id FROM tuners_tunerprofile WHERE user_id = %s)"], [author.pk]
     if status is not None:
         where.append("t.status = %s")
         parameters.append(status)
@@ -134,15 +135,10 @@ def list_favorites(user, *, after: Sequence[Any] | None, page_size: int) -> list
 
 FACET_CAP = 1000
 FACET_SECONDS = 60
-_FACET_VALUES = {
-    "kind": VehicleKind.values,
-    "category": TuneCategory.values,
-    "emissions_class": EmissionsClass.values,
-}
 
 
 def get_facets(*, make: str | None, model: str | None, at: datetime) -> dict[str, Any]:
-    """Counts of the unfiltered set or of one make or model; may be a minute old. One query for each facet when not cached."""
+    """Counts of the unfiltered set or of one make or model; may be a minute old. One query when not cached."""
     scope = find_scope(make, model)
     key = f"facets:{scope.id if scope else 'unlisted'}"
     facets = cache.get(key)
@@ -158,28 +154,36 @@ def _few(rows: str) -> str:
 
 
 def _count(scope) -> dict[str, list[dict[str, Any]]]:
-    empty: dict[str, list] = {name: [] for name in (*_FACET_VALUES, "make", "free")}
+    """What there is of each value, by the index `…_facets`: from one combination of values that occurs to the next, each
+    counted to the cap. So a value that nothing has costs nothing, and a common one no more than the cap."""
+    empty: dict[str, list] = {name: [] for name in ("kind", "category", "emissions_class", "make", "free")}
     if scope is None:
         return empty
-    source, parameters = ("marketplace_tune b WHERE b.listed", [])
+    source, of_scope = "marketplace_tune b WHERE b.listed", "marketplace_browserow b WHERE b.scope_id = make.id"
     if scope.id is not None:
-        source, parameters = "marketplace_browserow b WHERE b.scope_id = %s", [scope.id]
-    parts, values = [], []
-    for name, choices in _FACET_VALUES.items():
-        parts.append(
-            f"SELECT '{name}', choice.value, {_few(f'{source} AND b.{name} = choice.value')} FROM unnest(%s::text[]) AS choice (value)"
+        source = of_scope = "marketplace_browserow b WHERE b.scope_id = %(scope)s"
+    columns = "b.category, b.emissions_class, b.kind"
+    sums = [f"SELECT '{name}', {name}, sum(many)::int FROM counted GROUP BY {name}" for name in ("kind", "category", "emissions_class")]
+    for value, test in (("true", "="), ("false", ">")):
+        # in the order of an index: Postgres can't tell a currency that nobody uses from one that everybody does
+        many = _few(f"{source} AND b.currency = money AND b.price_minor {test} 0 ORDER BY b.price_minor")
+        sums.append(f"SELECT 'free', '{value}', sum({many})::int FROM unnest(%(currencies)s::text[]) AS money")
+    sql = f"""
+        WITH RECURSIVE combination AS (
+          (SELECT {columns} FROM {source} ORDER BY {columns} LIMIT 1)
+          UNION ALL
+          SELECT following.* FROM combination c CROSS JOIN LATERAL (
+            SELECT {columns} FROM {source} AND ({columns}) > (c.category, c.emissions_class, c.kind) ORDER BY {columns} LIMIT 1
+          ) AS following
+        ), counted AS MATERIALIZED (
+          SELECT c.*, {_few(f"{source} AND ({columns}) = (c.category, c.emissions_class, c.kind)")} AS many FROM combination c
         )
-        values += [*parameters, choices]
-    for value, condition in (("true", "b.price_minor = 0"), ("false", "b.price_minor > 0")):
-        parts.append(f"SELECT 'free', '{value}', {_few(f'{source} AND {condition}')}")
-        values += parameters
-    only = ""
-    if scope.make_id is not None:
-        only, values = " WHERE make.id = %s", [*values, scope.make_id]
-    of_make = _few("marketplace_browserow b WHERE b.scope_id = make.id")
-    parts.append(f"SELECT 'make', make.name, {of_make} FROM garage_vehiclemake make{only}")
+        {" UNION ALL ".join(sums)}
+        UNION ALL
+        SELECT 'make', make.name, {_few(of_scope)} FROM garage_vehiclemake make WHERE %(make)s::uuid IS NULL OR make.id = %(make)s::uuid
+    """
     with connection.cursor() as cursor:
-        cursor.execute(" UNION ALL ".join(parts), values)
+        cursor.execute(sql, {"scope": scope.id, "make": scope.make_id, "currencies": sorted(SMALLEST_PRICE_MINOR)})
         for name, value, count in cursor.fetchall():
             if count:
                 empty[name].append({"value": value, "count": min(count, FACET_CAP), "capped": count > FACET_CAP})
