@@ -110,7 +110,7 @@ class TuneInput(Input):
 class TuneListQuery(PageQuery):
     """Filters of the list; all of them hold together."""
 
-    q = CleanCharField(max_length=300, identifier=True, required=False, help_text="Words, in any order; forgives a typo.")
+    q = CleanCharField(max_length=300, required=False, help_text="Words, in any order; forgives a typo.")
     make = CleanCharField(max_length=80, required=False, help_text="A name or alias, however spelled.")
     model = CleanCharField(max_length=120, required=False, help_text="With `make`.")
     year = serializers.IntegerField(min_value=1885, max_value=2100, required=False, help_text="A model year that it fits.")
@@ -168,7 +168,7 @@ class FacetsQuery(Input):
 
 
 class SuggestQuery(Input):
-    q = CleanCharField(max_length=80, identifier=True, help_text="What was typed so far.")
+    q = CleanCharField(max_length=80, help_text="What was typed so far.")
 
 
 class VehicleQuery(Input):
