@@ -7,6 +7,7 @@ entity tags, signed cursors, security headers, health checks of the connection. 
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -261,11 +262,14 @@ def search(text):
     """How a text is read is long, in one place, and no framework's work: it is taken from there, on our connection."""
     from marketplace.selectors import search as reading
 
-    reading.connection = _Connection
     terms = reading.terms_of(text)
     typed = reading.as_typed(terms)
     rows = fetch(SEARCH_PAGE, (typed, reading.ranking_of(typed, terms)))
-    for match in () if rows else reading.as_meant(terms):
+    if rows:
+        return rows
+    with lent_to(reading):
+        meant = reading.as_meant(terms)
+    for match in meant:
         rows = fetch(SEARCH_PAGE, (match, reading.ranking_of(match, terms)))
         if rows:
             break
@@ -276,6 +280,16 @@ class _Connection:
     """As much of a connection as the reading of a search asks for."""
 
     cursor = staticmethod(cursor)
+
+
+@contextlib.contextmanager
+def lent_to(module):
+    """Our connection in place of the application's, which this process does not set up."""
+    before, module.connection = module.connection, _Connection
+    try:
+        yield
+    finally:
+        module.connection = before
 
 
 def fitting(environ, vehicle):
@@ -344,8 +358,8 @@ def suggest(environ):
     """As in a search: the reading is taken from where it is."""
     from marketplace.selectors import suggestions
 
-    suggestions.connection = _Connection
-    return {"results": suggestions.list_suggestions(dict(parse_qsl(environ["QUERY_STRING"]))["q"])}
+    with lent_to(suggestions):
+        return {"results": suggestions.list_suggestions(dict(parse_qsl(environ["QUERY_STRING"]))["q"])}
 
 
 # Tuners

@@ -321,6 +321,9 @@ class Loader:
         self._run("CHECKPOINT")
         self.say(f"loaded in {time.monotonic() - began:.0f} s")
 
+    def close(self) -> None:
+        self.connection.close()
+
     def browsed(self) -> list[tuple[str, str, int]]:
         """Makes, models and years to browse for."""
         return self.rows(BROWSED)

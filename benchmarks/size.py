@@ -106,7 +106,7 @@ def run(servers: Servers, chosen: argparse.Namespace, say: Say, *, is_loaded: bo
         profiling.show(endpoints, requests=chosen.block)
         return found
     if "endpoints" in chosen.parts:
-        found["series"] = [_plain(series) for series in _endpoints(servers, endpoints, chosen, say)]
+        found["series"] = [plain(series) for series in _endpoints(servers, endpoints, chosen, say)]
     if "plans" in chosen.parts:
         large = {name for (name,) in loader.rows(LARGE, small=SMALL)}
         found["plans"] = [asdict(probe(one, tunes=chosen.tunes, large_tables=large)) for one in endpoints if not one.writes]
@@ -140,7 +140,8 @@ def _endpoints(servers: Servers, endpoints: list[Workload], chosen: argparse.Nam
     return measure(servers, endpoints, tunes=chosen.tunes, rounds=chosen.rounds, block=chosen.block, warm_up=chosen.warm_up, say=say)
 
 
-def _plain(series: Series) -> dict[str, Any]:
+def plain(series: Series) -> dict[str, Any]:
+    """As JSON keeps it."""
     kept = {name: getattr(series.workload, name) for name in ("name", "title", "bar", "growth_bar", "extra_ms")}
     return {**kept, "tunes": series.tunes, "samples": {server: [asdict(sample) for sample in samples] for server, samples in series.samples.items()}}
 
