@@ -21,16 +21,21 @@ from users.services import end_all_sessions, set_role
 from users.tests.factories import PASSWORD, TOTP_SECRET, UserFactory
 
 LOGIN = "/admin/login/"
-NOT_SHOWN = {  # derived for lists and search by triggers, counted for tuners, or on the page of their case or payout
+NOT_SHOWN = {  # derived for lists and search, counted for tuners, a rider's own affair, or on the page of their case, payout or difference
     "marketplace.CaseAttachment",
     "marketplace.CaseMessage",
     "marketplace.PayoutLine",
     "marketplace.BrowseRow",
     "marketplace.FlashGroup",
     "marketplace.GroupedFlash",
+    "marketplace.ListingChange",
+    "marketplace.ParkedReturn",
+    "marketplace.SavedSearch",
+    "marketplace.SavedSearchMatch",
     "marketplace.SearchRow",
     "marketplace.SearchWord",
     "marketplace.SearchPhrase",
+    "marketplace.TrendRow",
     "marketplace.TuneViews",
 }
 OUR_APPS = ("core", "users", "tuners", "garage", "marketplace")

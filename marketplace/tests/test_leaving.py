@@ -24,7 +24,7 @@ from core.testing.tasks import run_all
 from core.uploads.tests.factories import stored_upload
 from garage.tests.factories import NoReadBackConsentFactory, StockFileFactory, VehicleFactory
 from marketplace.enums import FlashOutcome
-from marketplace.models import Dispute, Purchase, Tune
+from marketplace.models import Dispute, Purchase, SavedSearchMatch, Tune
 from marketplace.services import stops
 from marketplace.services.disputes import assemble_evidence
 from marketplace.tests.factories import (
@@ -81,6 +81,8 @@ PERSON = {
     "report": "Der Bericht von Quandtberg",
     "message": "Quandtbergs Leerlauf ist unruhig",
     "earlier word": "Zuerst schrieb Quandtberg dies",
+    "name of a search": "Quandtbergs Wunschzettel",
+    "words of a search": "quandtbergisch",
     "website": "https://quandtberg-motortechnik.example",
     "tune that nobody bought": "Quandtberg Stufe Neun",
 }
@@ -167,6 +169,9 @@ class Everything:
         self.ok(self.client.post(f"tuners/reviews/{hidden.pk}/appeal/", {"text": PERSON["appeal about a review"]}))
         self.ok(self.client.put(f"tuners/{tune.tuner_id}/follow/"))
         FavoriteFactory(user=self.user)
+        search = {"name": PERSON["name of a search"], "query": {"q": PERSON["words of a search"]}, "notify": True}
+        saved = self.ok(self.client.post("marketplace/saved-searches/", search))
+        SavedSearchMatch.objects.create(search_id=saved["id"], tune=tune, matched_at=clock.now(), told_at=clock.now())
         self.purchase, self.review_id, self.followed = purchase, review["id"], tune.tuner_id
 
     def argue(self) -> None:
