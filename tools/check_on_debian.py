@@ -67,7 +67,10 @@ def check_migrations() -> None:
 def check_plans(server: Postgres) -> None:
     """The suite's tests of plans, on this server: Postgres chooses differently from one major version to the next."""
     began = time.monotonic()
-    env = {**os.environ, services.OWNER: str(os.getpid()), "DATABASE_URL": server.url}
+    nobody = dict.fromkeys(("S3_ENDPOINT_URL", "S3_PUBLIC_ENDPOINT_URL"), "http://127.0.0.1:9")  # links are signed, nothing is stored
+    keys = {"S3_REGION": "us-east-1", "S3_ACCESS_KEY_ID": "test", "S3_SECRET_ACCESS_KEY": "test"}
+    buckets = dict(zip(("S3_BUCKET_PRIVATE", "S3_BUCKET_PUBLIC"), services.BUCKETS, strict=True))
+    env = {**os.environ, services.OWNER: str(os.getpid()), "DATABASE_URL": server.url, **nobody, **keys, **buckets}
     told = run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "revsync_backend/tests/test_plans.py", env=env)
     print(f"PostgreSQL 15: plans, {told.strip().splitlines()[-1]}, {time.monotonic() - began:.0f} s in all", flush=True)
 
