@@ -87,6 +87,16 @@ class TunerOutput(Output):
     follower_count = serializers.IntegerField()
 
 
+# A list's columns, and those that it may be ordered by.
+TUNER_ROW = (*TunerOutput().fields, "rating_order", "name_key", "created_at")
+
+
+def render_tuner(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of TUNER_ROW as `TunerOutput` declares it. Plain dicts: twenty serializers cost more than the query."""
+    rating = row["rating"]
+    return {**{name: row[name] for name in TUNER_ROW[:-3]}, "rating": None if rating is None else float(rating)}
+
+
 class TunerViewerOutput(Output):
     """What a tuner is to the person who asks."""
 

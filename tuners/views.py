@@ -10,6 +10,7 @@ from tuners import selectors, services
 from tuners.filters import TunerFilter
 from tuners.models import TunerApplication, TunerProfile
 from tuners.serializers import (
+    TUNER_ROW,
     AppealOutput,
     ApplicationOutput,
     CertificationOutput,
@@ -19,6 +20,7 @@ from tuners.serializers import (
     ReviewOutput,
     ReviewReportOutput,
     TunerDetailOutput,
+    render_tuner,
 )
 
 
@@ -27,8 +29,8 @@ class TunerListView(ApiView):
         """Suspended tuners are not in the list. `rating` orders by an average that counts a few unknown votes as four
         stars, so that one single five does not lead it; `popular` orders by followers."""
         params = self.params()
-        tuners = TunerFilter(params, queryset=selectors.list_tuners()).qs
-        return self.page(tuners, selectors.TUNER_ORDERINGS[params["ordering"]], params=params)
+        tuners = TunerFilter(params, queryset=selectors.list_tuners()).qs.values(*TUNER_ROW)
+        return self.page(tuners, selectors.TUNER_ORDERINGS[params["ordering"]], params=params, render=render_tuner)
 
 
 class TunerDetailView(ApiView):
