@@ -13,6 +13,7 @@ _BY_APP = {
 }
 ENUM_NAMES = {name: f"{module}.{name}" for module, names in _BY_APP.items() for name in names.split()} | {
     "ApplicationReasonCode": ["information_requested", "rejected", "certification_refused"],
+    "AnalyticsBy": "marketplace.serializers.analytics.ANALYTICS_BY",
     "BikeNearness": "marketplace.enums.SameBike",
     "CaseKindToOpen": "marketplace.serializers.cases.KINDS_TO_OPEN",
     "DynoStandard": "marketplace.serializers.tunes.DYNO_STANDARDS",

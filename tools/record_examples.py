@@ -170,7 +170,11 @@ def rider(me: Recorder, other: Recorder) -> None:
     me.call("DELETE", f"tuners/{tuner}/follow/", expect=204)
     me.call("GET", f"tuners/{tuner}/tunes/", expect=200)
     reviews = me.call("GET", f"marketplace/tunes/{paid['id']}/reviews/", expect=200)["results"]
+    me.call("GET", f"tuners/reviews/{reviews[0]['id']}/", expect=200)
     me.call("PATCH", f"tuners/reviews/{reviews[0]['id']}/", {"rating": 4}, expect=200)
+    me.call("GET", f"marketplace/tunes/{paid['id']}/same-bike/", expect=200, vehicle=vehicle["id"])
+    me.call("GET", f"marketplace/tunes/{paid['id']}/similar/", expect=200)
+    me.call("GET", "marketplace/tunes/trending/", expect=200)
     others = me.call("GET", "tuners/", expect=200)["results"]
     found = [row for one in others for row in me.quietly("GET", f"tuners/{one['id']}/reviews/")["results"]]
     theirs = next(row for row in found if row["id"] != reviews[0]["id"])
