@@ -4,12 +4,12 @@ _BY_APP = {
     "core.uploads.enums": "UploadPurpose UploadState",
     "users.enums": "Role ExperienceLevel Platform NoticeSeverity ExportState",
     "tuners.enums": "TunerKind TunerStatus SuspensionReason Speciality ApplicationStatus CertificationType CertificationVerdict "
-    "ReportReason ReportState AppealState",
+    "ReportReason ReportState AppealState ReviewAppealState ReviewState",
     "garage.enums": "VehicleKind Market FuelScale CatalogStatus CatalogSource ModCategory ImageFormat TransferState",
     "marketplace.enums": "TuneStatus TuneCategory VersionStatus EmissionsClass FitmentVerdict FlashMethod ReadBack VersionTag "
     "InspectionVerdict FindingSeverity ReviewReason TuneSuspensionReason PurchaseStatus LicenseState DownloadKind DownloadOutcome "
     "FlashOutcome StopKind StopSeverity CaseKind CaseStatus CaseResolution CaseAuthor RefundStatus PayoutStatus PayoutAccountState "
-    "PayoutBlocker CentState LedgerCause SavedSearchPause",
+    "PayoutBlocker CentState LedgerCause SavedSearchPause Withheld",
 }
 ENUM_NAMES = {name: f"{module}.{name}" for module, names in _BY_APP.items() for name in names.split()} | {
     "ApplicationReasonCode": ["information_requested", "rejected", "certification_refused"],

@@ -167,7 +167,14 @@ def rider(me: Recorder, other: Recorder) -> None:
     me.call("GET", "tuners/", expect=200)
     me.call("PUT", f"tuners/{tuner}/follow/", expect=204)
     me.call("GET", f"tuners/{tuner}/", expect=200)
+    me.call("GET", "marketplace/tunes/followed/", expect=200)
     me.call("DELETE", f"tuners/{tuner}/follow/", expect=204)
+    wanted = {"name": "Quickshifter for the road", "query": {"q": "quickshifter"}, "vehicle": vehicle["id"], "notify": True}
+    search = me.call("POST", "marketplace/saved-searches/", wanted, expect=201, idempotent=True)
+    me.call("GET", "marketplace/saved-searches/", expect=200)
+    me.call("GET", f"marketplace/saved-searches/{search['id']}/", expect=200)
+    me.call("PATCH", f"marketplace/saved-searches/{search['id']}/", {"notify": False}, expect=200)
+    me.call("DELETE", f"marketplace/saved-searches/{search['id']}/", expect=204)
     me.call("GET", f"tuners/{tuner}/tunes/", expect=200)
     reviews = me.call("GET", f"marketplace/tunes/{paid['id']}/reviews/", expect=200)["results"]
     me.call("GET", f"tuners/reviews/{reviews[0]['id']}/", expect=200)

@@ -3,6 +3,7 @@
 from core.endpoints import Endpoint
 from core.permissions import ActiveTuner, Authenticated, Public, TunerOrCreator
 from tuners import serializers, views
+from tuners.examples import APPEAL_REVIEW_DECISION
 
 APPLICATION_PROBLEMS = ("permission_denied", "application_exists", "already_tuner", "application_cooling_down")
 
@@ -223,6 +224,7 @@ ENDPOINTS: list[Endpoint] = [
         problems=("nothing_to_appeal", "review_appeal_exists"),
         idempotency="honoured",
         audit="review_appeal.made",
+        examples=APPEAL_REVIEW_DECISION,
     ),
     Endpoint(
         "GET",

@@ -45,7 +45,11 @@ class SavedSearchQueryInput(TuneListQuery):
         return {name: str(value) if name == "tuner" else value for name, value in attrs.items() if value is not None}
 
 
-@extend_schema_field(SavedSearchQueryInput)
+class SavedSearchQueryOutput(SavedSearchQueryInput):
+    """The same, as it is shown: a part of its own in the schema, because what clients send is closed."""
+
+
+@extend_schema_field(SavedSearchQueryOutput)
 class StoredQueryField(serializers.JSONField):
     """A query as it was validated when it was saved."""
 
