@@ -338,13 +338,15 @@ def wait_for_the_worker(*, at_most_seconds: float = 5.0) -> None:
         time.sleep(0.002)
 
 
-def measure(cases: list[Case], sender: Sender, *, rounds: int, warm_up: int, seed: int = 7) -> Row:
-    """Call every case once a round, in an order that is shuffled anew each time, each when the worker is done with the one before."""
+def measure(
+    cases: list[Case], sender: Sender, *, rounds: int, warm_up: int, before_each: Callable[[], None] = lambda: None, seed: int = 7
+) -> Row:
+    """Call every case once a round, in an order that is shuffled anew each time."""
     order = random.Random(seed)
     sender.connection.close()  # the server ended it while the cases were made
     for number in range(warm_up + rounds):
         for case in order.sample(cases, len(cases)):
-            wait_for_the_worker()
+            before_each()
             seconds, answer = sender.send(next(case.calls))
             case.answers.add(answer)
             if number >= warm_up:
@@ -448,7 +450,7 @@ def main() -> int:
             cases = make_cases()
             if chosen.only and chosen.only not in cases[0].operation:
                 continue
-            rows.append(measure(cases, sender, rounds=chosen.rounds, warm_up=chosen.warm_up))
+            rows.append(measure(cases, sender, rounds=chosen.rounds, warm_up=chosen.warm_up, before_each=wait_for_the_worker))
             print(f"{time.monotonic() - began:5.0f} s  {table(rows[-1:]).splitlines()[-1]}", flush=True)
     conditions["load_after"], conditions["seconds"] = round(os.getloadavg()[0], 1), round(time.monotonic() - began)
     if not chosen.only:
