@@ -46,14 +46,13 @@ class TestCommittedFiles:
     @pytest.mark.parametrize(
         ("row", "complaint"),
         [
-            ({"make": "Nomake"}, "not in makes.csv"),
-            ({"name": "MT 09"}, "listed twice"),
-            ({"name": "Other", "aliases": ("FZ-09",)}, "stands for"),
+            ("Nomake,MT-09,MOTORCYCLE,2013,,,a test", "not in makes.csv"),
+            ("Yamaha,MT 09,MOTORCYCLE,2013,,,a test", "listed twice"),
+            ("Yamaha,Other,MOTORCYCLE,2013,,FZ-09,a test", "stands for"),
         ],
     )
-    def test_names_the_row_that_contradicts_another(self, monkeypatch, row, complaint):
-        good = next(row for row in catalogue_data.read_additions() if row.name == "MT-09")
-        monkeypatch.setattr(catalogue_data, "read_additions", lambda: [good, replace(good, **{"aliases": (), **row})])
+    def test_names_the_row_that_contradicts_another(self, catalogue_files, row, complaint):
+        catalogue_files("Yamaha,MT-09,MOTORCYCLE,2013,,FZ-09,a test", row)
 
         with pytest.raises(CatalogueDataWrong, match=complaint):
             catalogue_data.read_catalogue()
@@ -221,8 +220,8 @@ class TestImport:
         assert [row[1:] for row in generations_after(gen_2, replace(gen_1, name="RN29"))] == [("RN29", 2016, []), first[1][1:]]
         assert generations_after() == []
 
-    def test_the_command_reports(self, capsys, monkeypatch):
-        monkeypatch.setattr("garage.services.catalogue.read_catalogue", small_catalogue)
+    def test_the_command_reports(self, capsys, catalogue_files):
+        catalogue_files("Yamaha,MT-09,MOTORCYCLE,2013,,FZ-09,a test")
 
         call_command("import_catalogue")
 

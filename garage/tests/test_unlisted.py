@@ -178,12 +178,9 @@ class TestMerging:
         with pytest.raises(PermissionRefused):
             merge(add().unlisted_name, actor=UserFactory())
 
-    def test_a_model_that_the_files_bring_takes_its_vehicles(self, mt09, monkeypatch, capsys):
+    def test_a_model_that_the_files_bring_takes_its_vehicles(self, mt09, catalogue_files, capsys):
         vehicle = add(model="MT-09 Y-AMT")
-        from garage.catalogue_data import Catalogue, MakeRow, ModelRow
-
-        row = ModelRow("Yamaha", "MT-09", "MOTORCYCLE", 2013, None, ("MT-09 Y-AMT",), "ADDED", "a test")
-        monkeypatch.setattr("garage.services.catalogue.read_catalogue", lambda: Catalogue([MakeRow("Yamaha", (), ())], [row]))
+        catalogue_files("Yamaha,MT-09,MOTORCYCLE,2013,,MT-09 Y-AMT,a test")
 
         call_command("import_catalogue")
 
