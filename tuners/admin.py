@@ -416,7 +416,10 @@ class ReviewReportAdmin(ReadOnlyAdmin):
         return link_to(row.reporter, row.reporter.display_name)
 
     def panels(self, request: HttpRequest, row: ReviewReport) -> list[Panel]:
-        return [_panel_of(row.review)]
+        changed = row.review.edits.filter(replaced_at__gt=row.created_at).order_by("replaced_at", "pk").first()
+        said = [(changed.rating, changed.text, changed.replaced_at)] if changed else []
+        then = [Panel("What it said when it was reported", ("Rating", "Text", "Until"), said)] if said else []
+        return [*then, _panel_of(row.review)]
 
 
 def _panel_of(review: TunerReview) -> Panel:

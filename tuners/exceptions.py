@@ -149,7 +149,7 @@ class ReviewNotHidden(DomainError):
 
 
 class AlreadyReported(DomainError):
-    message = "You have reported this review already."
+    message = "You have reported this review already. You can again when its author changes it after staff decided."
 
 
 class ReportAlreadyDecided(DomainError):

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from core.exceptions import PermissionRefused
 from tuners.enums import ApplicationStatus, CertificationVerdict, ReportReason, TunerKind
 from tuners.exceptions import AlreadyTuner, OwnApplication, StaffMayNotApply
-from tuners.models import ReviewReport, TunerApplication, TunerCertification, TunerProfile
+from tuners.models import ReviewReport, TunerApplication, TunerCertification, TunerProfile, TunerReview
 from users.enums import Role
 from users.models import User
 
@@ -33,6 +33,11 @@ def ensure_may_decide(actor: User, *, about: object) -> None:
         raise PermissionRefused
     if actor.pk == about:
         raise OwnApplication
+
+
+def may_report_again(earlier: ReviewReport, review: TunerReview) -> bool:
+    """What was decided about is not decided again; what its author has changed since is something else."""
+    return earlier.decided_at is not None and review.edited_at is not None and review.edited_at > earlier.decided_at
 
 
 def due_at(report: ReviewReport) -> datetime:

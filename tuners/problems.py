@@ -27,7 +27,7 @@ PROBLEMS: list[ProblemType] = [
     ProblemType("review_hidden", 409, "The review was hidden by staff"),
     ProblemType("review_not_published", 409, "The review is not published"),
     ProblemType("review_not_hidden", 409, "The review is not hidden"),
-    ProblemType("already_reported", 409, "You have reported this review already"),
+    ProblemType("already_reported", 409, "You have reported this review, and it has not changed since"),
     ProblemType("report_already_decided", 409, "The report has been decided"),
     ProblemType("nothing_to_appeal", 409, "No decision went against you"),
     ProblemType("review_appeal_exists", 409, "The decision was appealed already"),

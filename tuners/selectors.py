@@ -110,7 +110,7 @@ def get_visible_review(review_id: UUID, viewer: User | None) -> TunerReview:
         raise ReviewNotFound
     report = appeal = None
     if viewer is not None:
-        report = ReviewReport.objects.filter(review=review, reporter=viewer).first()
+        report = ReviewReport.objects.filter(review=review).made_by(viewer).first()
         appeal = ReviewAppeal.objects.filter(review=review, appellant=viewer).order_by("-created_at", "-pk").first()
     review.own_report, review.own_appeal = report, appeal  # type: ignore[attr-defined]
     return review

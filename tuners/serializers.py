@@ -216,7 +216,7 @@ class ReviewDetailOutput(ReviewOutput):
 
     state = serializers.ChoiceField(choices=ReviewState.choices)
     hiding = serializers.SerializerMethodField(help_text="Why staff took it off the lists; for its author.")
-    report = ReviewReportOutput(source="own_report", allow_null=True, help_text="One's own report of it.")
+    report = ReviewReportOutput(source="own_report", allow_null=True, help_text="One's own latest report of it.")
     appeal = ReviewAppealOutput(source="own_appeal", allow_null=True, help_text="One's own latest appeal about it.")
 
     @extend_schema_field(HidingOutput(allow_null=True))

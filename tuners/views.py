@@ -86,7 +86,8 @@ class ReviewReplyView(ApiView):
 
 class ReviewReportView(ApiView):
     def post(self, request, review):
-        """Tell staff that a review breaks the rules; once for each person and review."""
+        """Tell staff that a review breaks the rules. Once for each person and review; again when its author has changed it since staff
+        decided."""
         body = self.body()
         return self.create_once(
             lambda _claim: services.report_review(reporter=request.user, review_id=review, at=self.at, **body),

@@ -5,6 +5,7 @@ Locks are taken in this order: the people concerned, review, its reports and app
 we hold such rows and then tell the person: the two would wait for each other.
 """
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
@@ -204,7 +205,8 @@ def reply_to_review(*, user: User, review_id: UUID, text: str, at: datetime) -> 
 
 
 def report_review(*, reporter: User, review_id: UUID, reason: str, text: str, at: datetime) -> ReviewReport:
-    """Tell staff that a published review breaks the rules. Not idempotent: a second report is refused.
+    """Tell staff that a published review breaks the rules. Not idempotent: a second report is refused, until its author changes
+    what staff decided about.
 
     Called by anyone signed in but its author. Locks the review, so that a report of a review that is hidden at the same
     moment is either decided with it or refused.
@@ -218,11 +220,10 @@ def report_review(*, reporter: User, review_id: UUID, reason: str, text: str, at
             raise ReviewNotFound
         if review.buyer_id == reporter.pk:
             raise OwnReview
-        try:
-            with transaction.atomic():
-                report = ReviewReport.objects.create(review=review, reporter=reporter, reason=reason, text=text, created_at=at)
-        except IntegrityError as exc:
-            raise AlreadyReported from exc
+        earlier = review.reports.made_by(reporter).first()
+        if earlier is not None and not policies.may_report_again(earlier, review):
+            raise AlreadyReported
+        report = ReviewReport.objects.create(review=review, reporter=reporter, reason=reason, text=text, created_at=at)
         audit.record(act="review.reported", actor_id=reporter.pk, subject_id=review.pk, at=at, code=reason)
     return report
 
@@ -258,8 +259,7 @@ def hide_review(*, review_id: UUID, actor: User, reason: str, at: datetime) -> T
             dedupe_key=f"review-hidden:{review.pk}:{at.isoformat()}",
             at=at,
         )
-        for report in upheld:
-            _tell_reporter(report, title="The review that you reported was hidden", body=reason, at=at)
+        _tell_reporters(upheld, title="The review that you reported was hidden", body=reason, at=at)
     return review
 
 
@@ -291,8 +291,7 @@ def restore_review(*, review_id: UUID, actor: User, reason: str, at: datetime) -
             dedupe_key=f"review-restored:{review.pk}:{at.isoformat()}",
             at=at,
         )
-        for report in overturned:
-            _tell_reporter(report, title="The review that you reported is public again", body=reason, at=at)
+        _tell_reporters(overturned, title="The review that you reported is public again", body=reason, at=at)
     return review
 
 
@@ -321,7 +320,7 @@ def dismiss_report(*, report_id: UUID, actor: User, reason: str, at: datetime) -
         report.state, report.decided_at, report.decided_by_id, report.decision_reason = ReportState.DISMISSED, at, actor.pk, reason
         report.save(update_fields=["state", "decided_at", "decided_by_id", "decision_reason"])
         audit.record(act="review_report.dismissed", actor_id=actor.pk, subject_id=report.pk, at=at, reason=reason)
-        _tell_reporter(report, title="The review that you reported stays", body=f"{reason} You can appeal once.", at=at)
+        _tell_reporters([report], title="The review that you reported stays", body=f"{reason} You can appeal once.", at=at)
     return report
 
 
@@ -338,7 +337,7 @@ def appeal_review_decision(*, user: User, review_id: UUID, text: str, at: dateti
         review = TunerReview.objects.of_concern_to(user).select_for_update(no_key=True).filter(pk=review_id).first()
         if review is None:
             raise ReviewNotFound
-        report = review.reports.filter(reporter=user).first()
+        report = review.reports.made_by(user).first()
         against_at = _went_against(user, review, report)
         if against_at is None:
             raise NothingToAppeal
@@ -470,16 +469,18 @@ def _end_appeal(appeal: ReviewAppeal, state: ReviewAppealState, *, actor: User, 
     )
 
 
-def _tell_reporter(report: ReviewReport, *, title: str, body: str, at: datetime) -> None:
-    notify(
-        user_id=report.reporter_id,
-        type=NoticeType.REVIEW,
-        title=title,
-        body=body,
-        link={"resource": "review", "id": report.review_id},
-        dedupe_key=f"review-report:{report.pk}:{at.isoformat()}",
-        at=at,
-    )
+def _tell_reporters(reports: Iterable[ReviewReport], *, title: str, body: str, at: datetime) -> None:
+    """Tell who made these reports, each once."""
+    for report in {report.reporter_id: report for report in reports}.values():
+        notify(
+            user_id=report.reporter_id,
+            type=NoticeType.REVIEW,
+            title=title,
+            body=body,
+            link={"resource": "review", "id": report.review_id},
+            dedupe_key=f"review-report:{report.pk}:{at.isoformat()}",
+            at=at,
+        )
 
 
 def _count(review: TunerReview, *, rating_delta: int, count_delta: int) -> None:

@@ -1,6 +1,7 @@
 """Reports of reviews, what staff decide of them, the one appeal against it, and the mark of a refunded buyer."""
 
 from datetime import timedelta
+from uuid import UUID
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -81,6 +82,60 @@ class TestReports:
         with pytest.raises(ReviewAppealAlreadyDecided):
             judge(objection, accepted=True)
         sound()
+
+    def test_what_was_decided_is_reported_again_once_its_author_changed_it(self):
+        report = ReviewReportFactory()
+        review, api = report.review, client_for(report.reporter)
+
+        def report_again():
+            return api.post(f"tuners/reviews/{review.pk}/report/", {"reason": "ABUSE", "text": "Now it is worse."})
+
+        def edit(text, at):
+            services.edit_review(author=review.buyer, review_id=review.pk, text=text, at=at)
+
+        edit("Changed before anybody decided.", NOW)
+        assert report_again().json()["code"] == "already_reported", "the first one is still open"
+        services.dismiss_report(report_id=report.pk, actor=staff(), reason="A fair opinion.", at=NOW + timedelta(hours=1))
+        assert report_again().json()["code"] == "already_reported", "staff saw what it says"
+        edit("An insult.", NOW + timedelta(hours=2))
+
+        again = report_again()
+
+        assert (again.status_code, report_again().status_code) == (201, 409)
+        shown = api.get(f"tuners/reviews/{review.pk}/").json()["report"]
+        assert (shown["id"], shown["state"]) == (again.json()["id"], "OPEN")
+        with pytest.raises(NothingToAppeal):  # it is the new one that counts
+            appeal(report.reporter, review)
+        services.dismiss_report(report_id=again.json()["id"], actor=staff(), reason="Still fair.", at=NOW + timedelta(hours=3))
+        assert appeal(report.reporter, review).report_id == UUID(again.json()["id"])
+        sound()
+
+    def test_who_reported_and_appealed_is_told_once_that_it_was_hidden(self):
+        first = ReviewAppealFactory(of_reporter=True).report
+        services.edit_review(author=first.review.buyer, review_id=first.review_id, text="An insult.", at=clock.now())
+        second = services.report_review(reporter=first.reporter, review_id=first.review_id, reason="ABUSE", text="", at=clock.now())
+
+        services.uphold_report(report_id=second.pk, actor=staff(), reason="Insult.", at=clock.now())
+
+        assert told(first.reporter) == [("The review that you reported was hidden", "Insult.")]
+        assert set(ReviewReport.objects.values_list("state", flat=True)) == {ReportState.UPHELD}
+        sound()
+
+    def test_staff_read_what_it_said_when_it_was_reported(self):
+        review = TunerReviewFactory(text="An insult.")
+        report = ReviewReportFactory(review=review)
+        assert "when it was reported" not in page_of(admin_client(), report)
+
+        services.edit_review(author=review.buyer, review_id=review.pk, text="Not so good.", at=clock.now())
+
+        page = page_of(admin_client(), report)
+        assert "when it was reported" in page and "An insult." in page and "Not so good." in page
+
+    def test_postgres_knows_one_open_report_of_each_person(self):
+        report = ReviewReportFactory()
+
+        with pytest.raises(IntegrityError, match="reviewreport_one_open_per_reporter"), transaction.atomic():
+            ReviewReportFactory(review=report.review, reporter=report.reporter)
 
     def test_postgres_wants_a_reason(self):
         report, objection = ReviewReportFactory(), ReviewAppealFactory()
