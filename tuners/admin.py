@@ -4,7 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin
-from django.db.models import Case, DurationField, F, QuerySet, Value, When
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import path, reverse
 from django.utils.html import format_html
@@ -12,7 +12,7 @@ from django.utils.html import format_html
 from core import clock
 from core.admin_base import Decision, Panel, ReadOnlyAdmin, chosen_from, link_to, mark, short_hash, size
 from core.admin_site import Queue, row_url, site
-from tuners import policies, services
+from tuners import policies, review_checks, selectors, services
 from tuners.enums import (
     AppealState,
     ApplicationStatus,
@@ -389,12 +389,7 @@ class ReviewReportAdmin(ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        within = Case(
-            When(reason__in=policies.HARMFUL, then=Value(policies.DECIDE_HARM_WITHIN)),
-            default=Value(policies.DECIDE_REPORTS_WITHIN),
-            output_field=DurationField(),
-        )
-        return self.model._default_manager.annotate(due_at=F("created_at") + within).order_by("due_at", "pk")
+        return selectors.with_due_at(ReviewReport.objects.all()).order_by("due_at", "pk")
 
     def get_ordering(self, request: HttpRequest) -> Any:
         """What is due first comes first."""
@@ -523,6 +518,7 @@ class TunerFollowAdmin(ReadOnlyAdmin):
         return link_to(row.follower, row.follower.display_name)
 
 
+site.add_warning(review_checks.find_overdue)
 site.add_queue(
     Queue(
         title="Applications",

@@ -9,8 +9,10 @@ class TunersConfig(AppConfig):
     verbose_name = "Tuners"
 
     def ready(self) -> None:
-        from core import meta, problems
-        from tuners import enums, personal_data
+        from prometheus_client import REGISTRY
+
+        from core import doctor, meta, problems
+        from tuners import enums, personal_data, review_checks
         from tuners.problems import PROBLEMS
         from users import privacy
 
@@ -31,3 +33,5 @@ class TunersConfig(AppConfig):
             enums.PublishBlocker,
         )
         privacy.register(personal_data.PROVIDER)
+        doctor.register("reported reviews", review_checks.check_reviews)
+        REGISTRY.register(review_checks.ReviewsCollector())

@@ -16,6 +16,7 @@ EDITABLE = frozenset({ApplicationStatus.DRAFT, ApplicationStatus.INFO_REQUESTED}
 SUBMITTABLE = EDITABLE
 DECIDE_REPORTS_WITHIN = timedelta(hours=72)
 DECIDE_HARM_WITHIN = timedelta(hours=24)
+DECIDE_APPEALS_WITHIN = timedelta(hours=72)
 HARMFUL = frozenset({ReportReason.ABUSE, ReportReason.PERSONAL_DATA, ReportReason.ILLEGAL_ADVICE})  # it hurts as long as it is read
 
 

@@ -4,10 +4,19 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Aggregate, Count, DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet
+from django.db.models import Aggregate, Case, Count, DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value, When
 
 from core.pagination import Key, Ordering
-from tuners.enums import ApplicationStatus, CertificationVerdict, PublishBlocker, ReviewState, TunerStatus
+from tuners import policies
+from tuners.enums import (
+    ApplicationStatus,
+    CertificationVerdict,
+    PublishBlocker,
+    ReportState,
+    ReviewAppealState,
+    ReviewState,
+    TunerStatus,
+)
 from tuners.exceptions import (
     AppealNotFound,
     ApplicationNotFound,
@@ -114,6 +123,23 @@ def get_visible_review(review_id: UUID, viewer: User | None) -> TunerReview:
         appeal = ReviewAppeal.objects.filter(review=review, appellant=viewer).order_by("-created_at", "-pk").first()
     review.own_report, review.own_appeal = report, appeal  # type: ignore[attr-defined]
     return review
+
+
+def with_due_at(reports: QuerySet[ReviewReport]) -> QuerySet[ReviewReport]:
+    """Reports, each with `due_at`: until when it should be decided, as `policies.due_at` says of one."""
+    within = Case(
+        When(reason__in=policies.HARMFUL, then=Value(policies.DECIDE_HARM_WITHIN)),
+        default=Value(policies.DECIDE_REPORTS_WITHIN),
+        output_field=DurationField(),
+    )
+    return reports.annotate(due_at=F("created_at") + within)
+
+
+def count_overdue_decisions(*, at: datetime) -> int:
+    """How many reports of reviews, and appeals about them, wait for longer than they should. Two queries, over what is open."""
+    reports = with_due_at(ReviewReport.objects.filter(state=ReportState.OPEN)).filter(due_at__lt=at)
+    appeals = ReviewAppeal.objects.filter(state=ReviewAppealState.OPEN, created_at__lt=at - policies.DECIDE_APPEALS_WITHIN)
+    return reports.count() + appeals.count()
 
 
 def get_own_review_appeal(appellant: User, appeal_id: UUID) -> ReviewAppeal:

@@ -12,7 +12,7 @@ from core.models import AuditEvent
 from core.testing.admin import admin_client, decide, list_of, list_queries, page_of
 from core.testing.http import ApiClient, client_for
 from core.testing.races import race, race_all, without_index
-from tuners import services
+from tuners import review_checks, services
 from tuners.enums import ReportState, ReviewAppealState, ReviewState
 from tuners.exceptions import (
     NothingToAppeal,
@@ -285,6 +285,21 @@ class TestQueue:
 
         assert sorted((late, abuse, spam), key=lambda report: shown.index(report.text)) == [late, abuse, spam]
         assert shown.count("overdue since") == 1
+
+    def test_what_is_overdue_is_told_to_who_runs_it_and_to_staff(self):
+        def told_now():
+            [finding], [gauge] = review_checks.check_reviews(), review_checks.ReviewsCollector().collect()
+            return finding.level, gauge.samples[0].value, "should have been decided by now" in admin_client().get("/admin/").content.decode()
+
+        for hours, facts in ((71, {"reason": "SPAM"}), (23, {"reason": "ABUSE"}), (200, {"dismissed": True})):
+            ReviewReportFactory(created_at=clock.now() - timedelta(hours=hours), **facts)
+        ReviewAppealFactory(created_at=clock.now() - timedelta(hours=71))
+        assert told_now() == ("ok", 0, False)
+
+        ReviewReportFactory(reason="ABUSE", created_at=clock.now() - timedelta(hours=25))
+        ReviewAppealFactory(created_at=clock.now() - timedelta(hours=73))
+
+        assert told_now() == ("warn", 2, True)
 
     def test_its_list_takes_the_same_queries_for_more(self):
         client = admin_client()
