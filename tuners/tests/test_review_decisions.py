@@ -289,7 +289,8 @@ class TestQueue:
     def test_what_is_overdue_is_told_to_who_runs_it_and_to_staff(self):
         def told_now():
             [finding], [gauge] = review_checks.check_reviews(), review_checks.ReviewsCollector().collect()
-            return finding.level, gauge.samples[0].value, "should have been decided by now" in admin_client().get("/admin/").content.decode()
+            front_page = admin_client().get("/admin/").content.decode()
+            return finding.level, gauge.samples[0].value, "should have been decided by now" in front_page
 
         for hours, facts in ((71, {"reason": "SPAM"}), (23, {"reason": "ABUSE"}), (200, {"dismissed": True})):
             ReviewReportFactory(created_at=clock.now() - timedelta(hours=hours), **facts)
