@@ -13,6 +13,13 @@ def expire_vehicle_transfers() -> None:
     services.expire_transfers(at=clock.now())
 
 
+@every(days=1, name="forget_unborne_names", offset_seconds=4 * 3600)
+@task(max_attempts=3)
+def forget_unborne_names() -> None:
+    """Delete unlisted names of models that no vehicle bears any more."""
+    services.forget_unborne_names()
+
+
 @task(max_attempts=10)
 def delete_stock_images(storage_keys: list[str]) -> None:
     """Delete the stored stock images of an erased account."""

@@ -163,9 +163,9 @@ class VehicleGeneration(models.Model):
 class UnlistedName(models.Model):
     """A make and model that riders typed and the catalogue does not have, once for all of its spellings.
 
-    Made when a vehicle with such a name is added or renamed; never deleted. `make` and `model` are how the first of them
-    spelled it. Merging points it to a model of the catalogue (`merged_into`): its vehicles follow, and so does whoever
-    types it later. Another merge corrects it.
+    Made when a vehicle with such a name is added or renamed. `make` and `model` are how the first of them spelled it.
+    Merging points it to a model of the catalogue (`merged_into`): its vehicles follow, and so does whoever types it later.
+    Another merge corrects it. Deleted by the schedule while it is open and no vehicle bears it any more.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)

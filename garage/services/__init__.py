@@ -17,7 +17,7 @@ from garage.services.transfers import (
     offer_transfer,
     withdraw_transfer,
 )
-from garage.services.unlisted import merge_names_now_listed, merge_unlisted_name
+from garage.services.unlisted import forget_unborne_names, merge_names_now_listed, merge_unlisted_name
 from garage.services.vehicles import (
     Added,
     add_vehicle,
@@ -42,6 +42,7 @@ __all__ = [
     "erase_garage",
     "expire_transfers",
     "forget_installed_tune",
+    "forget_unborne_names",
     "import_catalogue",
     "issue_rescue_link",
     "lock_garages",

@@ -18,8 +18,11 @@ def note_unlisted_name(*, kind: str, make: str, model: str, at: datetime) -> Unl
     Called within the transaction that gives it to a vehicle. Locks the name until then: staff who merge it meanwhile wait
     and move that vehicle too, or were first, and the vehicle is given what they merged it into.
     """
-    name, _ = UnlistedName.objects.get_or_create(
-        kind=kind, folded=folded_name(make, model), defaults={"make": make, "model": model, "created_at": at}
-    )
-    # by itself: a row joined to it would be that of before the wait
-    return UnlistedName.objects.select_for_update(no_key=True).get(pk=name.pk)
+    while True:
+        name, _ = UnlistedName.objects.get_or_create(
+            kind=kind, folded=folded_name(make, model), defaults={"make": make, "model": model, "created_at": at}
+        )
+        # by itself: a row joined to it would be that of before the wait
+        held = UnlistedName.objects.select_for_update(no_key=True).filter(pk=name.pk).first()
+        if held is not None:  # it is not when it was forgotten at this moment
+            return held

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import F
+from django.db.models import Exists, F, OuterRef
 from django.db.models.functions import Now
 
 from core import audit
@@ -57,12 +57,31 @@ def merge_names_now_listed(*, at: datetime) -> int:
         if match is None:
             continue
         with transaction.atomic():
-            name = UnlistedName.objects.select_for_update().get(pk=name_id)
-            if name.kind != match.model.kind or name.state != UnlistedState.OPEN:
+            name = UnlistedName.objects.select_for_update().filter(pk=name_id, state=UnlistedState.OPEN, kind=match.model.kind).first()
+            if name is None:
                 continue
             _settle(name, match.model, actor_id=None, reason="The catalogue has it now.", at=at)
         moved += _move_vehicles(name, match.model, at=at)
     return moved
+
+
+def forget_unborne_names() -> int:
+    """Delete open names that no vehicle in a garage bears any more; returns how many. Called by the schedule; idempotent.
+
+    They are somebody's words, and nobody waits for their merge. Locks each name, then the vehicles that were deleted with it:
+    who types it at this moment waits, and makes it anew, or was first, and it stays. Merged ones stay for who types them later.
+    """
+    forgotten = 0
+    borne = Exists(Vehicle.objects.present().filter(unlisted_name=OuterRef("pk")))
+    for name_id in UnlistedName.objects.filter(~borne, state=UnlistedState.OPEN).values_list("pk", flat=True):
+        with transaction.atomic():
+            name = UnlistedName.objects.select_for_update().filter(pk=name_id, state=UnlistedState.OPEN).first()
+            if name is None or name.vehicles.present().exists():
+                continue
+            name.vehicles.update(unlisted_name=None)
+            name.delete()
+            forgotten += 1
+    return forgotten
 
 
 def _settle(name: UnlistedName, model: VehicleModel, *, actor_id: UUID | None, reason: str, at: datetime) -> None:

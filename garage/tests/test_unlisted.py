@@ -194,6 +194,29 @@ class TestMerging:
 
 
 @pytest.mark.django_db
+class TestForgetting:
+    def test_what_no_vehicle_bears_any_more_leaves_the_queue(self, mt09):
+        gone, renamed, borne, merged = (add(model=f"MT-09 {word}") for word in ("Gone", "Renamed", "Borne", "Merged"))
+        add(model="MT-09 Borne", owner=gone.owner)
+        merge(merged.unlisted_name)
+        services.update_vehicle(owner=renamed.owner, vehicle_id=renamed.pk, changes={"model": "MT-09"}, revision=None, at=MADE_AT)
+        for vehicle in (gone, borne, merged):
+            services.delete_vehicle(owner=vehicle.owner, vehicle_id=vehicle.pk, revision=None, at=MADE_AT)
+
+        assert (services.forget_unborne_names(), services.forget_unborne_names()) == (2, 0)
+
+        assert set(UnlistedName.objects.values_list("model", flat=True)) == {"MT-09 Borne", "MT-09 Merged"}
+        gone.refresh_from_db()
+        assert (gone.unlisted_name_id, gone.catalog_status, gone.model) == (None, "UNLISTED", "MT-09 Gone"), "its tombstone is as it was"
+
+    def test_of_an_erased_account_no_words_wait(self):
+        vehicle = add(make="Anna Berg", model="0170 1234567")
+        services.erase_garage(vehicle.owner_id)
+
+        assert services.forget_unborne_names() == 1
+
+
+@pytest.mark.django_db
 class TestForStaff:
     def test_the_most_frequent_stand_first_and_are_merged_on_their_page(self, mt09):
         add(model="Rare")
@@ -282,6 +305,23 @@ class TestRaces:
         assert race_all([lambda: merge(vehicle.unlisted_name, actor=admin), edit]) == ["ok", "ok"]
         vehicle.refresh_from_db()
         assert (vehicle.nickname, vehicle.catalog_model_id) == ("Blue", mt09.pk)
+
+    def test_a_rider_who_types_it_while_it_is_forgotten(self, mt09):
+        name, rider = UnlistedNameFactory(), UserFactory()
+
+        assert race_all([services.forget_unborne_names, lambda: add(owner=rider)]) == ["ok", "ok"]
+
+        assert Vehicle.objects.get().unlisted_name_id == UnlistedName.objects.get().pk
+        assert name.folded == UnlistedName.objects.get().folded
+
+    def test_it_is_made_anew_when_it_was_found_and_then_forgotten(self, mt09):
+        UnlistedNameFactory()
+        rider = UserFactory()
+
+        outcome = in_between(lambda: add(owner=rider), services.forget_unborne_names, after='"garage_unlistedname"."folded" =')
+
+        assert outcome == "ok"
+        assert Vehicle.objects.get().unlisted_name_id == UnlistedName.objects.get().pk
 
     def test_two_admins_at_once(self, mt09):
         vehicle = add()
