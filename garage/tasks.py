@@ -13,11 +13,11 @@ def expire_vehicle_transfers() -> None:
     services.expire_transfers(at=clock.now())
 
 
-@every(days=1, name="forget_unborne_names", offset_seconds=4 * 3600)
+@every(days=1, name="tidy_unlisted_names", offset_seconds=4 * 3600)
 @task(max_attempts=3)
-def forget_unborne_names() -> None:
-    """Delete unlisted names of models that no vehicle bears any more."""
-    services.forget_unborne_names()
+def tidy_unlisted_names() -> None:
+    """Complete merges of unlisted names that broke off, and forget names that no vehicle bears any more."""
+    services.tidy_unlisted_names(at=clock.now())
 
 
 @task(max_attempts=10)

@@ -17,7 +17,7 @@ from garage.services.transfers import (
     offer_transfer,
     withdraw_transfer,
 )
-from garage.services.unlisted import forget_unborne_names, merge_names_now_listed, merge_unlisted_name
+from garage.services.unlisted import merge_names_now_listed, merge_unlisted_name, tidy_unlisted_names
 from garage.services.vehicles import (
     Added,
     add_vehicle,
@@ -42,7 +42,6 @@ __all__ = [
     "erase_garage",
     "expire_transfers",
     "forget_installed_tune",
-    "forget_unborne_names",
     "import_catalogue",
     "issue_rescue_link",
     "lock_garages",
@@ -54,6 +53,7 @@ __all__ = [
     "record_installed_tune",
     "revoke_rescue_link",
     "save_stock_file",
+    "tidy_unlisted_names",
     "update_mod",
     "update_vehicle",
     "use_rescue_link",

@@ -4,7 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef
+from django.db.models import Exists, F, OuterRef, Q
 from django.db.models.functions import Now
 
 from core import audit
@@ -65,8 +65,22 @@ def merge_names_now_listed(*, at: datetime) -> int:
     return moved
 
 
+def tidy_unlisted_names(*, at: datetime) -> int:
+    """Complete what a process that died left undone with names, and forget those that nobody waits for. Returns how many vehicles
+    moved. Called by the schedule; idempotent. Locks as `merge_unlisted_name` and `forget_unborne_names` do.
+    """
+    moved = merge_names_now_listed(at=at)  # an import that was killed right after it: the next one finds nothing to do
+    elsewhere = Q(catalog_model__isnull=True) | ~Q(catalog_model=F("unlisted_name__merged_into"))
+    left_behind = Vehicle.objects.present().filter(elsewhere, unlisted_name__state=UnlistedState.MERGED)
+    for name in UnlistedName.objects.filter(pk__in=left_behind.values("unlisted_name")).select_related("merged_into__make"):
+        assert name.merged_into is not None  # the constraint says so
+        moved += _move_vehicles(name, name.merged_into, at=at)
+    forget_unborne_names()
+    return moved
+
+
 def forget_unborne_names() -> int:
-    """Delete open names that no vehicle in a garage bears any more; returns how many. Called by the schedule; idempotent.
+    """Delete open names that no vehicle in a garage bears any more; returns how many. Idempotent.
 
     They are somebody's words, and nobody waits for their merge. Locks each name, then the vehicles that were deleted with it:
     who types it at this moment waits, and makes it anew, or was first, and it stays. Merged ones stay for who types them later.
@@ -96,7 +110,7 @@ def _settle(name: UnlistedName, model: VehicleModel, *, actor_id: UUID | None, r
 
 def _find_model(text: str) -> VehicleModel:
     try:
-        model = VehicleModel.objects.select_related("make").filter(pk=UUID(text)).first()
+        model = VehicleModel.objects.select_related("make").filter(pk=UUID(text), merged_into__isnull=True).first()
     except ValueError:
         match = catalog.find_match("", text)
         model = match.model if match is not None and match.exact else None

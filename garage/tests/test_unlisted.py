@@ -13,6 +13,7 @@ from core.testing.races import in_between, race_all
 from garage import catalog, services
 from garage.models import ModelAlias, UnlistedName, Vehicle
 from garage.services.names import folded_name
+from garage.services.unlisted import forget_unborne_names
 from garage.tests.factories import MADE_AT, UnlistedNameFactory, VehicleMakeFactory, VehicleModelFactory
 from users.tests.factories import UserFactory
 
@@ -128,6 +129,18 @@ class TestMerging:
 
         assert merge(name) == 1
 
+    def test_what_died_in_between_is_completed_within_a_day(self, mt09, catalogue_files):
+        merged, typed = add(), add(model="MT-09 Y-AMT")
+        UnlistedName.objects.filter(pk=merged.unlisted_name_id).update(state="MERGED", merged_into=mt09, merged_at=MADE_AT)
+        catalogue_files("Yamaha,MT-09,MOTORCYCLE,2013,,MT-09 Y-AMT,a test")
+        services.import_catalogue()  # and the process is killed
+        assert call_command("import_catalogue") is None
+        assert not Vehicle.objects.filter(catalog_model=mt09).exists(), "nothing changed, so the next import looks at no name"
+
+        assert (services.tidy_unlisted_names(at=clock.now()), services.tidy_unlisted_names(at=clock.now())) == (2, 0)
+
+        assert set(Vehicle.objects.filter(catalog_model=mt09)) == {merged, typed}
+
     def test_with_an_alias_searches_find_it_too(self, mt09):
         name = add(model="Hyper Naked").unlisted_name
         assert catalog.match_model("Yamaha", "hyper-naked") is None
@@ -168,6 +181,12 @@ class TestMerging:
         assert [error.code for error in refusal.value.errors] == [code]
         assert UnlistedName.objects.get().state == "OPEN"
 
+    def test_into_a_model_that_is_another_one_by_now_is_refused(self, mt09):
+        former = VehicleModelFactory(name="FZ-09", merged_into=mt09)
+
+        with pytest.raises(InvalidInput):
+            merge(add().unlisted_name, into=former.pk)
+
     def test_a_car_is_no_motorcycle(self, mt09):
         with pytest.raises(InvalidInput) as refusal:
             merge(add(kind="CAR").unlisted_name)
@@ -203,7 +222,7 @@ class TestForgetting:
         for vehicle in (gone, borne, merged):
             services.delete_vehicle(owner=vehicle.owner, vehicle_id=vehicle.pk, revision=None, at=MADE_AT)
 
-        assert (services.forget_unborne_names(), services.forget_unborne_names()) == (2, 0)
+        assert (forget_unborne_names(), forget_unborne_names()) == (2, 0)
 
         assert set(UnlistedName.objects.values_list("model", flat=True)) == {"MT-09 Borne", "MT-09 Merged"}
         gone.refresh_from_db()
@@ -213,7 +232,7 @@ class TestForgetting:
         vehicle = add(make="Anna Berg", model="0170 1234567")
         services.erase_garage(vehicle.owner_id)
 
-        assert services.forget_unborne_names() == 1
+        assert forget_unborne_names() == 1
 
 
 @pytest.mark.django_db
@@ -309,7 +328,7 @@ class TestRaces:
     def test_a_rider_who_types_it_while_it_is_forgotten(self, mt09):
         name, rider = UnlistedNameFactory(), UserFactory()
 
-        assert race_all([services.forget_unborne_names, lambda: add(owner=rider)]) == ["ok", "ok"]
+        assert race_all([forget_unborne_names, lambda: add(owner=rider)]) == ["ok", "ok"]
 
         assert Vehicle.objects.get().unlisted_name_id == UnlistedName.objects.get().pk
         assert name.folded == UnlistedName.objects.get().folded
@@ -318,7 +337,7 @@ class TestRaces:
         UnlistedNameFactory()
         rider = UserFactory()
 
-        outcome = in_between(lambda: add(owner=rider), services.forget_unborne_names, after='"garage_unlistedname"."folded" =')
+        outcome = in_between(lambda: add(owner=rider), forget_unborne_names, after='"garage_unlistedname"."folded" =')
 
         assert outcome == "ok"
         assert Vehicle.objects.get().unlisted_name_id == UnlistedName.objects.get().pk
