@@ -1,5 +1,6 @@
 """Staff's work with tuners: applications with their documents, suspensions and appeals, reviews and reports."""
 
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -45,6 +46,34 @@ SEEN_INLINE = frozenset({"image/png", "image/jpeg", "image/webp"})
 
 def _verdict(certification: TunerCertification) -> Any:
     return mark(certification.get_verdict_display(), VERDICT_KINDS[CertificationVerdict(certification.verdict)])
+
+
+def _decisions_of_appeal(decide: Callable[..., object], *, accept: dict[str, str], reject: dict[str, str]) -> tuple[Decision, Decision]:
+    """An appeal is accepted or rejected once, and there is none against that."""
+
+    def act(accepted: bool) -> Callable[..., object]:
+        return lambda row, *, actor, reason, at: decide(appeal_id=row.pk, accepted=accepted, actor=actor, reason=reason, at=at)
+
+    def is_open(row: SuspensionAppeal | ReviewAppeal) -> bool:
+        return row.state == AppealState.OPEN
+
+    reject = {"label": "Reject", "done": "Rejected.", **reject}
+    return (
+        Decision(name="accept", act=act(True), applies=is_open, **accept),
+        Decision(name="reject", act=act(False), applies=is_open, danger=True, **reject),
+    )
+
+
+class _OfTunerAdmin(ReadOnlyAdmin):
+    @admin.display(description="Tuner")
+    def tuner_link(self, row: Any) -> Any:
+        return link_to(row.tuner)
+
+
+class _OfReviewAdmin(ReadOnlyAdmin):
+    @admin.display(description="Review")
+    def review_link(self, row: Any) -> Any:
+        return link_to(row.review)
 
 
 @admin.register(TunerApplication, site=site)
@@ -191,7 +220,7 @@ class TunerProfileAdmin(ReadOnlyAdmin):
     list_filter = ("status", "kind", "verified", "country")
     search_fields = ("business_name", "user__email", "user__display_name")
     ordering = ("-created_at", "-pk")
-    concealed = ("name_key", "search_text", "make_keys", "rating_order")
+    concealed = ("name_key", "search_text", "document", "make_keys", "rating_order")
     decisions = (
         Decision(
             name="suspend",
@@ -240,7 +269,7 @@ class TunerProfileAdmin(ReadOnlyAdmin):
 
 
 @admin.register(SuspensionAppeal, site=site)
-class SuspensionAppealAdmin(ReadOnlyAdmin):
+class SuspensionAppealAdmin(_OfTunerAdmin):
     icon, rank, panels_first = "balance", 40, True
     list_display = ("created_at", "tuner_link", "state", "suspended_at", "decided_at")
     linked = {"decided_by_id": "users.User"}
@@ -248,35 +277,19 @@ class SuspensionAppealAdmin(ReadOnlyAdmin):
     list_select_related = ("tuner",)
     search_fields = ("tuner__business_name", "text")
     ordering = ("created_at", "pk")
-    decisions = (
-        Decision(
-            name="accept",
-            label="Accept and reinstate",
-            explanation="Lifts the suspension.",
-            act=lambda row, *, actor, reason, at: services.decide_appeal(
-                appeal_id=row.pk, accepted=True, actor=actor, reason=reason, at=at
-            ),
-            applies=lambda row: row.state == AppealState.OPEN,
-            reason_help="The tuner reads this.",
-            done="Accepted: the tuner is active again.",
-        ),
-        Decision(
-            name="reject",
-            label="Reject",
-            explanation="The suspension stands. There is no second appeal against it.",
-            act=lambda row, *, actor, reason, at: services.decide_appeal(
-                appeal_id=row.pk, accepted=False, actor=actor, reason=reason, at=at
-            ),
-            applies=lambda row: row.state == AppealState.OPEN,
-            reason_help="The tuner reads this.",
-            danger=True,
-            done="Rejected.",
-        ),
+    decisions = _decisions_of_appeal(
+        services.decide_appeal,
+        accept={
+            "label": "Accept and reinstate",
+            "explanation": "Lifts the suspension.",
+            "reason_help": "The tuner reads this.",
+            "done": "Accepted: the tuner is active again.",
+        },
+        reject={
+            "explanation": "The suspension stands. There is no second appeal against it.",
+            "reason_help": "The tuner reads this.",
+        },
     )
-
-    @admin.display(description="Tuner")
-    def tuner_link(self, row: SuspensionAppeal) -> Any:
-        return link_to(row.tuner)
 
     def panels(self, request: HttpRequest, row: SuspensionAppeal) -> list[Panel]:
         why = [(row.tuner.get_suspension_reason_display() or "–", row.tuner.suspension_note or "–", row.tuner.suspended_at or "–")]
@@ -284,7 +297,7 @@ class SuspensionAppealAdmin(ReadOnlyAdmin):
 
 
 @admin.register(TunerReview, site=site)
-class TunerReviewAdmin(ReadOnlyAdmin):
+class TunerReviewAdmin(_OfTunerAdmin):
     icon, rank = "reviews", 50
     list_display = ("created_at", "rating", "tuner_link", "author", "coloured_state", "is_refunded", "beginning")
     linked = {"tune_id": "marketplace.Tune", "tune_version_id": "marketplace.TuneVersion"}
@@ -319,10 +332,6 @@ class TunerReviewAdmin(ReadOnlyAdmin):
     @admin.display(description="State", ordering="state")
     def coloured_state(self, row: TunerReview) -> Any:
         return mark(row.get_state_display(), REVIEW_KINDS.get(ReviewState(row.state), "neutral"))
-
-    @admin.display(description="Tuner")
-    def tuner_link(self, row: TunerReview) -> Any:
-        return link_to(row.tuner)
 
     @admin.display(description="Author")
     def author(self, row: TunerReview) -> Any:
@@ -359,7 +368,7 @@ class TunerReviewAdmin(ReadOnlyAdmin):
 
 
 @admin.register(ReviewReport, site=site)
-class ReviewReportAdmin(ReadOnlyAdmin):
+class ReviewReportAdmin(_OfReviewAdmin):
     icon, rank, panels_first = "flag", 60, True
     list_display = ("due", "created_at", "reason", "state", "review_link", "reporter_link", "text")
     linked = {"decided_by_id": "users.User"}
@@ -402,10 +411,6 @@ class ReviewReportAdmin(ReadOnlyAdmin):
         due_at = policies.due_at(row)
         return mark(f"overdue since {due_at:%Y-%m-%d %H:%M}", "bad") if due_at < clock.now() else f"{due_at:%Y-%m-%d %H:%M}"
 
-    @admin.display(description="Review")
-    def review_link(self, row: ReviewReport) -> Any:
-        return link_to(row.review)
-
     @admin.display(description="Reporter")
     def reporter_link(self, row: ReviewReport) -> Any:
         return link_to(row.reporter, row.reporter.display_name)
@@ -437,7 +442,7 @@ def _against(appeal: ReviewAppeal) -> str:
 
 
 @admin.register(ReviewAppeal, site=site)
-class ReviewAppealAdmin(ReadOnlyAdmin):
+class ReviewAppealAdmin(_OfReviewAdmin):
     icon, rank, panels_first = "balance", 65, True
     list_display = ("created_at", "state", "against", "review_link", "appellant_link", "text")
     linked = {"decided_by_id": "users.User"}
@@ -445,39 +450,23 @@ class ReviewAppealAdmin(ReadOnlyAdmin):
     list_select_related = ("review", "appellant")
     search_fields = ("text", "review__text", "appellant__email")
     ordering = ("created_at", "pk")
-    decisions = (
-        Decision(
-            name="accept",
-            label="Accept",
-            explanation="Turns the decision around: a hidden review is public again, one that stayed is hidden.",
-            act=lambda row, *, actor, reason, at: services.decide_review_appeal(
-                appeal_id=row.pk, accepted=True, actor=actor, reason=reason, at=at
-            ),
-            applies=lambda row: row.state == ReviewAppealState.OPEN,
-            reason_help=BOTH_READ,
-            done="The decision is turned around.",
-        ),
-        Decision(
-            name="reject",
-            label="Reject",
-            explanation="The decision stands. There is no second appeal against it.",
-            act=lambda row, *, actor, reason, at: services.decide_review_appeal(
-                appeal_id=row.pk, accepted=False, actor=actor, reason=reason, at=at
-            ),
-            applies=lambda row: row.state == ReviewAppealState.OPEN,
-            reason_help="Who appealed reads this.",
-            danger=True,
-            done="Rejected.",
-        ),
+    decisions = _decisions_of_appeal(
+        services.decide_review_appeal,
+        accept={
+            "label": "Accept",
+            "explanation": "Turns the decision around: a hidden review is public again, one that stayed is hidden.",
+            "reason_help": BOTH_READ,
+            "done": "The decision is turned around.",
+        },
+        reject={
+            "explanation": "The decision stands. There is no second appeal against it.",
+            "reason_help": "Who appealed reads this.",
+        },
     )
 
     @admin.display(description="Against")
     def against(self, row: ReviewAppeal) -> str:
         return _against(row)
-
-    @admin.display(description="Review")
-    def review_link(self, row: ReviewAppeal) -> Any:
-        return link_to(row.review)
 
     @admin.display(description="By")
     def appellant_link(self, row: ReviewAppeal) -> Any:
@@ -489,29 +478,21 @@ class ReviewAppealAdmin(ReadOnlyAdmin):
 
 
 @admin.register(TunerReviewEdit, site=site)
-class TunerReviewEditAdmin(ReadOnlyAdmin):
+class TunerReviewEditAdmin(_OfReviewAdmin):
     icon, rank = "edit_note", 70
     list_display = ("replaced_at", "review_link", "rating", "text")
     list_select_related = ("review",)
     search_fields = ("text",)
     ordering = ("-replaced_at", "-pk")
 
-    @admin.display(description="Review")
-    def review_link(self, row: TunerReviewEdit) -> Any:
-        return link_to(row.review)
-
 
 @admin.register(TunerFollow, site=site)
-class TunerFollowAdmin(ReadOnlyAdmin):
+class TunerFollowAdmin(_OfTunerAdmin):
     icon, rank = "group_add", 80
     list_display = ("created_at", "tuner_link", "follower_link")
     list_select_related = ("tuner", "follower")
     search_fields = ("tuner__business_name", "follower__email")
     ordering = ("-created_at", "-pk")
-
-    @admin.display(description="Tuner")
-    def tuner_link(self, row: TunerFollow) -> Any:
-        return link_to(row.tuner)
 
     @admin.display(description="Follower")
     def follower_link(self, row: TunerFollow) -> Any:
