@@ -11,7 +11,8 @@ MINIMUM_RIDERS = 5
 
 
 class FlashGroup(models.Model):
-    """Flashes of one tune by several riders of one model, told only together: what "bikes like yours" adds up.
+    """Flashes of one tune by several riders of one model, told only together: what "bikes like yours" and a tuner's figures by
+    model add up.
 
     Made once by the schedule and never changed; a later flash waits for a later group. Every figure that is told is a sum
     of whole groups, so no two answers differ by less than a group. With a `hardware_number` all of them had that ECU;

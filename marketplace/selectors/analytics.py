@@ -1,6 +1,7 @@
 """A tuner's figures: views, favourites, purchases and flashes by day, tune, version or model. Numbers only, and nobody in them.
 
-Views are a table of daily numbers; the rest is counted from the rows themselves, by index, when it is asked for.
+Views are a table of daily numbers; flashes by model are sums of whole `FlashGroup`s, so that no two reports, of whatever days,
+differ by a single rider; the rest is counted from the rows themselves, by index, when it is asked for.
 """
 
 from typing import Any
@@ -13,8 +14,6 @@ from marketplace.models import Tune
 from marketplace.policies.trust import STATISTICAL
 from marketplace.selectors.purchasing import Period
 from tuners.selectors import get_profile_of
-
-FEWEST_RIDERS = 3  # whose flashes are shown by model: two riders of a rare bike may know each other
 
 _VIEWS = """
 SELECT {key} AS key, sum(v.views) AS views, 0 AS favorites, 0 AS purchases, 0 AS flashes, 0 AS succeeded
@@ -65,18 +64,15 @@ _STATEMENTS = {
                  GROUP BY x.key, t.title ORDER BY sum(x.views) DESC, x.key""",
     "version": f"""SELECT version.id::text, t.title || ' ' || version.version, NULL, NULL, NULL, count(*), {_SUCCEEDED}
                      {_REPORTS} {_OF_TUNER} GROUP BY version.id, t.title, version.version ORDER BY 6 DESC, 1""",
-    # A model that nobody else has would name its rider; what riders typed themselves may name them too. Those are one row.
-    "model": f"""
-        WITH models AS (
-            SELECT vehicle.catalog_model_id AS id, count(*) AS flashes, {_SUCCEEDED} AS succeeded,
-                   vehicle.catalog_model_id IS NOT NULL AND count(DISTINCT flash.reporter_id) >= {FEWEST_RIDERS} AS is_shown
-              {_REPORTS} LEFT JOIN garage_vehicle vehicle ON vehicle.id = flash.vehicle_id {_OF_TUNER}
-             GROUP BY 1)
-        SELECT model.id::text, make.name || ' ' || model.name, NULL, NULL, NULL, sum(models.flashes)::bigint, sum(models.succeeded)::bigint
-          FROM models
-          LEFT JOIN garage_vehiclemodel model ON model.id = models.id AND models.is_shown
-          LEFT JOIN garage_vehiclemake make ON make.id = model.make_id
-         GROUP BY 1, 2 ORDER BY 1 IS NULL, 6 DESC, 2""",
+    "model": """
+        SELECT model.id::text, make.name || ' ' || model.name, NULL, NULL, NULL,
+               sum(flashes.flash_count)::bigint, sum(flashes.success_count)::bigint
+          FROM marketplace_tune t
+          JOIN marketplace_flashgroup flashes ON flashes.tune_id = t.id AND flashes.created_at >= %(from)s AND flashes.created_at < %(to)s
+          JOIN garage_vehiclemodel model ON model.id = flashes.vehicle_model_id
+          JOIN garage_vehiclemake make ON make.id = model.make_id
+         WHERE t.tuner_id = %(tuner)s AND (%(tune)s::uuid IS NULL OR t.id = %(tune)s)
+         GROUP BY model.id, make.name ORDER BY 6 DESC, 2""",
 }
 _COUNTED = ("views", "favorites", "purchases", "flashes", "flashes_succeeded")
 
@@ -104,7 +100,7 @@ def get_analytics(tuner_user, *, by: str, period: Period, tune_id: UUID | None) 
     }
 
 
-def _row(key: str | None, label: str | None, *counts: int | None) -> dict[str, Any]:
+def _row(key: str, label: str | None, *counts: int | None) -> dict[str, Any]:
     row = dict(zip(_COUNTED, counts, strict=True))
     return {"key": key, "label": label, **row, "conversion_basis_points": _conversion(row["views"], row["purchases"])}
 

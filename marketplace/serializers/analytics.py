@@ -21,16 +21,15 @@ class AnalyticsCountsOutput(Output):
     conversion_basis_points = serializers.IntegerField(
         allow_null=True, help_text="Purchases of 10,000 views; null without views. More than 10,000 where more bought than were counted."
     )
-    flashes = serializers.IntegerField(help_text="Reports that came in then, without your own tests and without restores.")
+    flashes = serializers.IntegerField(
+        help_text="Reports that came in then, without your own tests and without restores. By model: those that were put into groups of "
+        "five riders and more then."
+    )
     flashes_succeeded = serializers.IntegerField()
 
 
 class AnalyticsRowOutput(AnalyticsCountsOutput):
-    key = serializers.CharField(
-        allow_null=True,
-        help_text="A day, or the id of a tune, a version or a model of the catalogue. Null: every model that fewer than three riders "
-        "flashed, and those that are not in the catalogue.",
-    )
+    key = serializers.CharField(help_text="A day, or the id of a tune, a version or a model of the catalogue.")
     label = serializers.CharField(allow_null=True, help_text="The title, the title and version, or make and model.")
 
 

@@ -27,6 +27,7 @@ from marketplace import view_tally
 from marketplace.enums import FlashOutcome
 from marketplace.models import Flash, Tune, TuneViews
 from marketplace.services import analytics
+from marketplace.services.flash_groups import group_flashes
 from marketplace.services.listings import delete_tune
 from marketplace.tests.factories import FavoriteFactory, PurchaseFactory, TuneFactory, released_tune, ride_for
 from users.tests.factories import UserFactory
@@ -197,35 +198,41 @@ class TestReport:
         assert by_day["total"] == by_tune["total"] and by_day["total"]["views"] == 280
         assert (of_one["total"]["views"], of_one["total"]["favorites"], of_one["total"]["purchases"]) == (30, 1, 0)
 
-    def test_flashes_by_version_and_model_name_no_model_of_fewer_than_three(self):
+    def test_flashes_by_version_and_by_model_which_tells_of_five_riders_together(self):
         tune = released_tune(title="Stage 1")
-        flashed = [(1, "MT-09"), (2, "MT-09"), (3, "MT-09"), (4, "XSR 900"), (5, "XSR 900"), (6, None)]
         models = catalogue("MT-09", "XSR 900")
-        for number, name in flashed:
-            ride = ride_for(tune, vehicle={"vin": f"JYARN53E1MA0001{number:02d}"})
+        rides = []
+
+        def flash(name, *outcomes):
+            ride = ride_for(tune, vehicle={"vin": f"JYARN53E1MA0001{len(rides):02d}"})
             ride.known_ticket = ride.ticket()
             Vehicle.objects.filter(pk=ride.vehicle.pk).update(catalog_model=models.get(name))
-            for outcome in [FlashOutcome.SUCCEEDED] * (2 if number < 6 else 1):
+            for outcome in outcomes:
                 report_of(ride, outcome)
-        for outcome in (FlashOutcome.VERIFY_FAILED, FlashOutcome.RESTORED, FlashOutcome.FAILED_BEFORE_WRITE):
-            report_of(ride, outcome)
-        client = client_for(tune.tuner.user)
+            rides.append(ride)
 
-        by_model, by_version, by_day = (client.get(f"{REPORT}?by={by}").json() for by in ("model", "version", "day"))
+        def report(by, query=""):
+            return client_for(tune.tuner.user).get(f"{REPORT}?by={by}{query}").json()
 
-        assert pick(by_model, "label", "flashes", "flashes_succeeded") == [("Yamaha MT-09", 6, 6), (None, 6, 5)]
-        assert pick(by_version, "label", "flashes", "views") == [(f"Stage 1 {tune.versions.get().version}", 12, None)]
-        assert {report["total"]["flashes"] for report in (by_model, by_version, by_day)} == {12}
+        for number in range(5):
+            flash("MT-09", FlashOutcome.SUCCEEDED, FlashOutcome.VERIFY_FAILED if number == 0 else FlashOutcome.SUCCEEDED)
+        flash("XSR 900", *[FlashOutcome.SUCCEEDED] * 6)
+        flash(None, FlashOutcome.SUCCEEDED, FlashOutcome.RESTORED, FlashOutcome.FAILED_BEFORE_WRITE)
+        assert report("model")["rows"] == [], "until the schedule has looked"
+        group_flashes(at=clock.now())
+
+        told = report("model")
+        assert pick(told, "label", "flashes", "flashes_succeeded", "views") == [("Yamaha MT-09", 10, 9, None)]
+        assert pick(report("version"), "label", "flashes", "views") == [(f"Stage 1 {tune.versions.get().version}", 17, None)]
+        assert [report(by)["total"]["flashes"] for by in ("model", "version", "day")] == [10, 17, 17]
+        assert report("model", f"&tune={tune.pk}")["rows"] == told["rows"]
+        yesterday = clock.now().date() - timedelta(days=1)
+        assert report("model", f"&to={yesterday}")["rows"] == []
+
+        flash("MT-09", FlashOutcome.VERIFY_FAILED)
+        group_flashes(at=clock.now())
+        assert report("model") == told, "how the sixth rider fared is no difference between two reports"
         assert Tune.objects.get().flash_count == 0, "reports here are rows, the counter is the service's"
-
-    def test_one_rider_who_flashes_often_is_one_rider(self):
-        ride = ride_for(released_tune())
-        for _ in range(5):
-            report_of(ride, FlashOutcome.SUCCEEDED)
-
-        [row] = client_for(ride.tune.tuner.user).get(f"{REPORT}?by=model").json()["rows"]
-
-        assert (row["key"], row["label"], row["flashes"]) == (None, None, 5)
 
     def test_tests_of_the_tuner_count_for_nothing(self):
         ride = ride_for(released_tune())

@@ -14,7 +14,8 @@ USUAL_DAYS = 30
 class AnalyticsView(ApiView):
     def get(self, request):
         """What became of your tunes: views, favourites, purchases and flashes, by day, tune, version or model. Only days, tunes and
-        models with something to tell are listed. Views of the last half minute may be missing."""
+        models with something to tell are listed. Views of the last half minute may be missing. By model flashes are told of five riders
+        together and once a day, as "bikes like yours" tells of them, so their total is lower than by day."""
         params = self.params()
         last = params.get("to") or self.at.date()
         first = params.get("from") or last - timedelta(days=USUAL_DAYS - 1)
