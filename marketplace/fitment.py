@@ -378,6 +378,56 @@ def mask_sql(vehicle: VehicleFacts) -> Sql:
     return " | ".join(terms), parameters
 
 
+def certain_bits(vehicle: VehicleFacts) -> int:
+    """The bits that every fitment gives this vehicle, because a fact of its own is unknown: with any, nothing is a match.
+
+    Taken from the rule's SQL forms: a form that compares nothing is a plain number.
+    """
+    bits = 0
+    for _, in_sql in RULE:
+        expression, _ = in_sql(vehicle)
+        if expression.isdecimal():
+            bits |= int(expression)
+    return bits
+
+
+FACTS = "marketplace_fitment_facts(f.model_id, f.year_from, f.year_to, f.markets, f.hardware_numbers, f.calibration_ids)"
+
+
+def may_fit_sql(vehicle: VehicleFacts) -> Sql | None:
+    """The ids of tunes that may be something else than a mismatch, as a query by the index of all facts of a fitment; None
+    for a vehicle whose model is not known, which that index can't find.
+
+    It decides nothing: it leaves out what the forms above call a mismatch for one fact alone, and what is left is to be judged.
+    Each fact of the vehicle has to be among those of one live fitment, or the fitment lists none, which is unknown. Instead of
+    the calibration in the ECU the stock one may be listed; and where neither is, the tune's own versions must have left the one
+    in the ECU there, and a known stock one as well. Held by the property test: no pair that fits is left out.
+    """
+    if vehicle.model_id is None:
+        return None
+
+    def words(letter: str, *values: object) -> list[str]:
+        return [f"{vehicle.model_id}{letter}{value}" for value in values if value is not None]
+
+    where, parameters = ["f.live", "f.model_id = %s"], [vehicle.model_id]
+    for letter, value in (("M", _known_market(vehicle)), ("H", vehicle.hardware_number)):
+        if value is not None:
+            where.append(f"{FACTS} && %s::text[]")
+            parameters.append(words(letter, value, ""))
+    if vehicle.year is not None:
+        where.append(f"{FACTS} @> %s::text[]")
+        parameters.append(words("Y", vehicle.year))
+    facts, current, stock = " AND ".join(where), vehicle.calibration_id, vehicle.stock_calibration_id
+    if current is None:
+        return f"SELECT f.tune_id FROM marketplace_fitment f WHERE {facts}", parameters
+    return (
+        f"SELECT f.tune_id FROM marketplace_fitment f WHERE {facts} AND {FACTS} && %s::text[]"
+        " UNION ALL SELECT f.tune_id FROM marketplace_tune t JOIN marketplace_fitment f ON f.tune_id = t.id"
+        f" WHERE t.listed AND t.calibration_ids_after @> %s::varchar[] AND {facts}",
+        [*parameters, words("C", current, stock, ""), [current] if stock is None else [current, stock], *parameters],
+    )
+
+
 def tune_mask_sql(vehicle: VehicleFacts) -> Sql:
     """The smallest mask among the live fitments of tune `t`: a scalar subquery for lists."""
     expression, parameters = mask_sql(vehicle)

@@ -180,6 +180,17 @@ UNION ALL
 SELECT DISTINCT 'tune ' || t.id || ' is browsed and not on sale'
   FROM marketplace_browserow b JOIN marketplace_tune t ON t.id = b.tune_id WHERE NOT t.listed
 UNION ALL
+SELECT DISTINCT 'tune ' || coalesce(b.tune_id, f.tune_id)
+       || CASE WHEN b.tune_id IS NULL THEN ' is missing from a list of what it fits' ELSE ' is in a list of what it does not fit' END
+  FROM marketplace_browserow b
+  FULL JOIN (SELECT DISTINCT f.tune_id, s.scope_id
+               FROM marketplace_fitment f
+              CROSS JOIN LATERAL (
+                SELECT f.model_id AS scope_id UNION ALL SELECT f.make_id
+                UNION ALL SELECT marketplace_ecu_scope(number, f.model_id) FROM unnest(f.hardware_numbers) AS number) AS s
+              WHERE f.live) AS f USING (tune_id, scope_id)
+ WHERE b.tune_id IS NULL OR f.tune_id IS NULL
+UNION ALL
 SELECT 'tune ' || t.id || ' says another time for its newest version'
   FROM marketplace_tune t LEFT JOIN marketplace_tuneversion v ON v.id = t.latest_version_id
  WHERE t.latest_version_at IS DISTINCT FROM v.published_at

@@ -11,7 +11,8 @@ __all__ = ["BrowseRow", "SearchPhrase", "SearchRow", "SearchWord", "TrendRow"]
 
 
 class BrowseRow(models.Model):
-    """A listed tune under one make or one model, with everything its lists filter and order by.
+    """A listed tune under one make, one model, or one model with one of its hardware numbers, with everything its lists filter
+    and order by.
 
     Rows exist only while the tune is listed; the trigger `marketplace_refresh_tunes` makes, changes and deletes them.
     Unique (scope, tune), or a page would show a tune twice.
@@ -20,9 +21,10 @@ class BrowseRow(models.Model):
     class Scope(models.TextChoices):
         MAKE = "MAKE", "Make"
         MODEL = "MODEL", "Model"
+        ECU = "ECU", "Model and hardware number"
 
     pk = models.CompositePrimaryKey("scope_id", "tune_id")
-    scope_id = models.UUIDField(help_text="Id of the make or the model.")
+    scope_id = models.UUIDField(help_text="Id of the make or the model, or `marketplace_ecu_scope` of a hardware number and a model.")
     scope = models.CharField(max_length=5, choices=Scope)
     tune = models.ForeignKey("marketplace.Tune", on_delete=models.CASCADE, related_name="browse_rows")
     years = ArrayField(models.SmallIntegerField())

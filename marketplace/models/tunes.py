@@ -1,5 +1,6 @@
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
 
@@ -151,6 +152,9 @@ class Tune(models.Model):
                 fields=["tuner", "-latest_version_at", "-id"], name="tune_followed", condition=Q(listed=True)
             ),
             models.Index(fields=["tuner", "-created_at", "-id"], name="tune_own_newest"),
+            GinIndex(  # what may fit an ECU that this tune is in
+                fields=["calibration_ids_after"], name="tune_calibration_after", condition=Q(listed=True), fastupdate=False
+            ),
         ]
 
     def __str__(self) -> str:

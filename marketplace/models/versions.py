@@ -231,11 +231,24 @@ class Fitment(models.Model):
                 condition=Q(year_from__gte=1950, year_from__lte=F("year_to"), year_to__lte=2100),
             ),
             models.CheckConstraint(name="fitment_image_size_positive", condition=Q(image_size_bytes__gt=0)),
+            models.CheckConstraint(  # without one it would be in no list of a vehicle that was read
+                name="fitment_hardware_number_stated", condition=Q(hardware_numbers__len__gte=1)
+            ),
         ]
         indexes = [
             models.Index(fields=["tune"], name="fitment_live_of_tune", condition=Q(live=True)),  # verdicts in lists
             GinIndex(fields=["hardware_numbers"], name="fitment_hardware", condition=Q(live=True), fastupdate=False),  # list by part number
             GinIndex(fields=["calibration_ids"], name="fitment_calibration", condition=Q(live=True), fastupdate=False),
+            GinIndex(  # the few that may fit a vehicle, by all facts at once
+                Func(
+                    *("model_id", "year_from", "year_to", "markets", "hardware_numbers", "calibration_ids"),
+                    function="marketplace_fitment_facts",
+                    output_field=ArrayField(models.TextField()),
+                ),
+                name="fitment_facts",
+                condition=Q(live=True),
+                fastupdate=False,
+            ),
         ]
 
     def __str__(self) -> str:

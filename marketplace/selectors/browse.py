@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import connection
 
 from garage import catalog
-from marketplace.fitment import FIRST_MISMATCH, MATCH, MISMATCH, UNKNOWN, VehicleFacts, tune_mask_sql
+from marketplace.fitment import FIRST_MISMATCH, MATCH, MISMATCH, UNKNOWN, VehicleFacts, certain_bits, may_fit_sql, tune_mask_sql
 from marketplace.selectors.fitment import ecu_code
 from marketplace.selectors.search import Reading, as_meant, as_typed, reading_of, terms_of
 
@@ -171,6 +171,8 @@ def list_tunes(
 
 def _page(filters, scope, ordering, after, page_size, vehicle, verdict, reading=None, match=None) -> TunePage:
     """A page; `match` goes into its cursor when the search was not read as typed."""
+    if vehicle is not None and verdict == MATCH and certain_bits(vehicle):
+        return TunePage([], [], None)
     if vehicle is not None and scope is EVERYTHING and verdict != MISMATCH:
         scope = Scope(make_id=vehicle.make_id, model_id=vehicle.model_id)  # all else would be a mismatch
     sql, parameters = statement(filters, scope, ordering, after, page_size + 1, vehicle, verdict, reading)
@@ -188,6 +190,112 @@ def _page(filters, scope, ordering, after, page_size, vehicle, verdict, reading=
     return TunePage(rows, masks, position)
 
 
+@dataclass(frozen=True)
+class Rows:
+    """The rows `b` that a list walks, in the order of an index."""
+
+    where: str
+    parameters: list[Any]
+    table: str = "marketplace_browserow b"
+    tune: str = "b.tune_id"
+    of_scope: bool = True  # the very rows of the scope that the filters are about, with its years
+    in_scope: bool = True  # none of a tune that is not in that scope
+    of_number: str | None = None  # all have this hardware number
+    each_model: bool = False  # `where` is about one of the lists of its number, and all of them are to be walked
+
+
+def _rows_of(scope: Scope) -> Rows:
+    if scope.id is None:
+        return Rows("b.listed", [], table="marketplace_tune b", tune="b.id", of_scope=False)
+    return Rows("b.scope_id = %s", [scope.id])
+
+
+def _narrowest_rows(filters: Mapping[str, Any], scope: Scope, vehicle: VehicleFacts | None, verdict: str | None) -> Rows:
+    """The shortest list that has all that is asked for: with a hardware number, that of a model and the number."""
+    number, model_id, in_scope = ecu_code(filters.get("hardware_number")), scope.model_id, True
+    if vehicle is not None and verdict != MISMATCH and vehicle.hardware_number is not None:
+        # whatever is no mismatch lists this number for this model, whichever scope the filters are about
+        number, model_id = vehicle.hardware_number, vehicle.model_id
+        in_scope = scope.id is None or (model_id is not None and scope.id in {model_id, vehicle.make_id})
+    if number is None:
+        return _rows_of(scope)
+    if model_id is None:
+        return Rows("b.scope_id = ecu.scope_id", [], of_scope=False, in_scope=in_scope, of_number=number, each_model=True)
+    where, parameters = "b.scope_id = marketplace_ecu_scope(%s, %s)", [number, model_id]
+    return Rows(where, parameters, of_scope=False, in_scope=in_scope, of_number=number)
+
+
+# The lists of one hardware number, of whichever models: their ids begin alike, so the index steps from one to the next.
+_LISTS_OF_NUMBER = f"""
+WITH RECURSIVE ends AS (
+    SELECT marketplace_ecu_scope(%s, '{UUID(int=0)}') AS low, marketplace_ecu_scope(%s, '{UUID(int=2**128 - 1)}') AS high
+),
+ecu AS (
+    SELECT ends.high, (SELECT b.scope_id FROM marketplace_browserow b
+                        WHERE b.scope_id BETWEEN ends.low AND ends.high ORDER BY b.scope_id LIMIT 1) AS scope_id FROM ends
+    UNION ALL
+    SELECT ecu.high, (SELECT b.scope_id FROM marketplace_browserow b
+                       WHERE b.scope_id > ecu.scope_id AND b.scope_id <= ecu.high ORDER BY b.scope_id LIMIT 1)
+      FROM ecu WHERE ecu.scope_id IS NOT NULL
+)
+"""
+WALKED = 500  # tunes of a list that are judged before it is asked for those that may fit
+FEW = 2000  # which are judged at once; where there are more, the walk soon meets a page of them
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Rows in an order: the pieces that a page's statement is made of, each with its parameters."""
+
+    rows: Rows
+    order: Order
+    where: str
+    parameters: list[Any]
+
+    @property
+    def picked(self) -> str:
+        return f"SELECT {self.rows.tune} AS id, b.{self.order.column} AS key"
+
+    @property
+    def sorting(self) -> str:
+        direction = "DESC" if self.order.descending else "ASC"
+        return f"ORDER BY b.{self.order.column} {direction}, {self.rows.tune} {direction}"
+
+    def page(self, limit: int) -> tuple[str, list[Any]]:
+        return f"{self.picked} FROM {self.rows.table} WHERE {self.where} {self.sorting} LIMIT %s", [*self.parameters, limit]
+
+    def judged(self, limit: int, mask: str, masked: list[Any], fits: str, *, of: str = "") -> tuple[str, list[Any]]:
+        """Each tune is judged on the way, until a page of them fits."""
+        return (
+            f"{self.picked}, fit.mask FROM {of or self.rows.table} JOIN marketplace_tune t ON t.id = {self.rows.tune}"
+            f" CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit WHERE {self.where} AND {fits} {self.sorting} LIMIT %s"
+        ), [*masked, *self.parameters, limit]
+
+    def narrowed(self, limit: int, mask: str, masked: list[Any], fits: str, may_fit: str, facts: list[Any]) -> tuple[str, list[Any]]:
+        """The first WALKED tunes are judged on the way. Where they don't fill the page, little fits: then those that may fit are
+        found by the facts of their fitments, judged and sorted. Of more than FEW the walk soon meets enough, and goes on."""
+        first, parameters = self.page(WALKED)
+        direction = "DESC" if self.order.descending else "ASC"
+        many = "(SELECT count(*) FROM few)"
+        found, found_parameters = self.judged(
+            limit, mask, masked, f"{fits} AND {many} <= {FEW}", of=f"few JOIN {self.rows.table} ON {self.rows.tune} = few.tune_id"
+        )
+        onward, onward_parameters = self.judged(limit, mask, masked, f"{fits} AND {many} > {FEW}")
+        sql = f"""
+WITH walked AS MATERIALIZED (
+    SELECT first.id, first.key, fit.mask FROM ({first}) AS first JOIN marketplace_tune t ON t.id = first.id
+     CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit WHERE {fits} ORDER BY first.key {direction}, first.id {direction} LIMIT %s
+),
+more AS MATERIALIZED (
+    SELECT (SELECT count(*) FROM walked) < %s AND EXISTS (SELECT FROM {self.rows.table} WHERE {self.where} OFFSET {WALKED}) AS needed
+),
+few AS MATERIALIZED (SELECT DISTINCT may.tune_id FROM ({may_fit}) AS may WHERE (SELECT needed FROM more) LIMIT {FEW + 1})
+SELECT id, key, mask FROM walked WHERE NOT (SELECT needed FROM more) UNION ALL ({found}) UNION ALL ({onward})
+"""
+        # in the order of the text: `first` stands before the mask that judges it
+        return sql, [*parameters, *masked, limit, limit, *self.parameters, *facts, *found_parameters, *onward_parameters]
+
+
 def statement(
     filters: Mapping[str, Any],
     scope: Scope,
@@ -199,19 +307,20 @@ def statement(
     reading: Reading | None = None,
 ) -> tuple[str, list[Any]]:
     """The SQL of a page and its parameters. The text depends on which filters are given only, never on their values."""
-    scoped = scope.id is not None
-    tune = "b.tune_id" if scoped else "b.id"
-    driver = "marketplace_browserow b" if scoped else "marketplace_tune b"
-    where, parameters = _conditions(filters, scope, tune)
-    judged = ""
-    masked: list[Any] = []
-    if vehicle is not None:
-        mask, masked = tune_mask_sql(vehicle)
-        judged = f" JOIN marketplace_tune t ON t.id = {tune} CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"
-        where.append(_VERDICT_CONDITION[verdict])
-    select_mask = ", fit.mask" if vehicle is not None else ""
-    if reading is not None and ordering == "relevance":
-        tables = f"marketplace_searchrow s JOIN {driver} ON {tune} = s.tune_id{judged}"
+    by_relevance = reading is not None and ordering == "relevance"
+    rows = _narrowest_rows(filters, scope, vehicle, verdict)
+    if by_relevance and rows.each_model:
+        rows = _rows_of(scope)
+    tune = rows.tune
+    where, parameters = _conditions(filters, scope, rows)
+    mask, masked = ("", []) if vehicle is None else tune_mask_sql(vehicle)
+    if by_relevance:
+        judged = select_mask = ""
+        if vehicle is not None:
+            judged = f" JOIN marketplace_tune t ON t.id = {tune} CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"
+            select_mask = ", fit.mask"
+            where.append(_VERDICT_CONDITION[verdict])
+        tables = f"marketplace_searchrow s JOIN {rows.table} ON {tune} = s.tune_id{judged}"
         if where == ["b.listed"] and not judged:  # search rows exist for listed tunes only
             tables, tune, where = "marketplace_searchrow s", "s.tune_id", ["true"]
         inner = (
@@ -226,6 +335,7 @@ def statement(
             inner += " WHERE (key, id) < (%s, %s)"
             parameters += after
         inner += " ORDER BY key DESC, id DESC LIMIT %s"
+        parameters.append(limit)
     else:
         order = ORDERS[ordering]
         if reading is not None:
@@ -235,12 +345,20 @@ def statement(
         if after is not None:
             where.append(f"(b.{order.column}, {tune}) {sign} (%s, %s)")
             parameters += after
-        inner = (
-            f"SELECT {tune} AS id, b.{order.column} AS key{select_mask} FROM {driver}{judged} WHERE {' AND '.join(where)}"
-            f" ORDER BY b.{order.column} {direction}, {tune} {direction} LIMIT %s"
-        )
-        parameters = [*masked, *parameters]
-    parameters.append(limit)
+        walk = Walk(rows, order, " AND ".join(where), parameters)
+        may_fit = may_fit_sql(vehicle) if vehicle is not None and verdict != MISMATCH else None
+        if vehicle is None:
+            inner, parameters = walk.page(limit)
+        elif may_fit is None or rows.each_model:
+            inner, parameters = walk.judged(limit, mask, masked, _VERDICT_CONDITION[verdict])
+        else:
+            inner, parameters = walk.narrowed(limit, mask, masked, _VERDICT_CONDITION[verdict], *may_fit)
+        if rows.each_model:  # a tune may have the number for more than one model
+            inner = (
+                f"{_LISTS_OF_NUMBER} SELECT DISTINCT one.* FROM ecu CROSS JOIN LATERAL ({inner}) AS one"
+                f" ORDER BY key {direction}, id {direction} LIMIT %s"
+            )
+            parameters = [rows.of_number, rows.of_number, *parameters, limit]
     direction = "DESC" if order.descending else "ASC"
     shown = ", w.key, w.mask" if vehicle is not None else ", w.key"
     sql = (
@@ -258,12 +376,8 @@ _VERDICT_CONDITION = {
 }
 
 
-def _conditions(filters: Mapping[str, Any], scope: Scope, tune: str) -> tuple[list[str], list[Any]]:
-    where: list[str] = [] if scope.id is not None else ["b.listed"]
-    parameters: list[Any] = []
-    if scope.id is not None:
-        where.append("b.scope_id = %s")
-        parameters.append(scope.id)
+def _conditions(filters: Mapping[str, Any], scope: Scope, rows: Rows) -> tuple[list[str], list[Any]]:
+    where, parameters = [rows.where], list(rows.parameters)
     for name, condition in PLAIN.items():
         if name in filters:
             where.append(condition)
@@ -277,10 +391,10 @@ def _conditions(filters: Mapping[str, Any], scope: Scope, tune: str) -> tuple[li
         where.append("(b.fuel_octane IS NULL OR (b.fuel_scale = %s AND b.fuel_octane <= %s))")
         parameters += [filters["fuel_scale"], filters["fuel_octane"]]
     of_fitment = [name for name in OF_FITMENT if name in filters]
-    if of_fitment == ["year"] and scope.id is not None:
+    if of_fitment == ["year"] and rows.of_scope:
         where.append("%s = ANY(b.years)")
         parameters.append(filters["year"])
-    elif of_fitment:
+    elif of_fitment or not rows.in_scope:
         together = ["f.live"]
         if scope.model_id is not None:
             together.append("f.model_id = %s")
@@ -291,7 +405,12 @@ def _conditions(filters: Mapping[str, Any], scope: Scope, tune: str) -> tuple[li
         for name in of_fitment:
             together.append(OF_FITMENT[name])
             parameters.append(ecu_code(filters[name]) if name in {"hardware_number", "calibration_id"} else filters[name])
-        where.append(f"{tune} IN (SELECT f.tune_id FROM marketplace_fitment f WHERE {' AND '.join(together)})")
+        conditions = " AND ".join(together)
+        if rows.of_number is not None and "calibration_id" not in filters:
+            # most of them pass: asked of each on the way (OFFSET keeps it that way), not of all that pass beforehand
+            where.append(f"EXISTS (SELECT FROM marketplace_fitment f WHERE f.tune_id = {rows.tune} AND {conditions} OFFSET 0)")
+        else:
+            where.append(f"{rows.tune} IN (SELECT f.tune_id FROM marketplace_fitment f WHERE {conditions})")
     return where, parameters
 
 
@@ -305,10 +424,13 @@ def membership(
     tune_id: UUID | None = None,
 ) -> tuple[str, list[Any]]:
     """Whether a list has a tune, or any at all, as an SQL condition with its parameters: by the conditions of `statement`."""
+    if vehicle is not None and verdict == MATCH and certain_bits(vehicle):
+        return "false", []
     if vehicle is not None and scope is EVERYTHING and verdict != MISMATCH:
         scope = Scope(make_id=vehicle.make_id, model_id=vehicle.model_id)
-    tune, driver = ("b.id", "marketplace_tune b") if scope.id is None else ("b.tune_id", "marketplace_browserow b")
-    where, parameters = _conditions(filters, scope, tune)
+    rows = _rows_of(scope)  # of one tune all of its lists are short
+    tune, driver = rows.tune, rows.table
+    where, parameters = _conditions(filters, scope, rows)
     if vehicle is not None:
         mask, masked = tune_mask_sql(vehicle)
         driver += f" JOIN marketplace_tune t ON t.id = {tune} CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"

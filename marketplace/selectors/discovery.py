@@ -26,7 +26,9 @@ def list_similar(tune: Tune, *, vehicle: VehicleFacts | None = None) -> list[tup
     """
     of_tune: list[Any] = [tune.pk, tune.latest_version_id]
     parameters: list[Any]
-    if vehicle is not None and vehicle.model_id is not None:
+    if vehicle is not None and vehicle.model_id is not None and vehicle.hardware_number is not None:
+        scope, parameters = "SELECT marketplace_ecu_scope(%s, %s) AS id", [vehicle.hardware_number, vehicle.model_id]
+    elif vehicle is not None and vehicle.model_id is not None:
         scope, parameters = "SELECT %s::uuid AS id", [vehicle.model_id]
     else:
         scope = f"SELECT f.model_id AS id {_FITS} GROUP BY f.model_id ORDER BY count(*) DESC, f.model_id LIMIT {SIMILAR_MODELS}"

@@ -85,7 +85,7 @@ def list_candidates(tune: Tune) -> list[UUID]:
     facts: dict[str, Any] = {
         "tune": tune.pk,
         "author": tune.tuner.user_id,
-        "scopes": list(BrowseRow.objects.filter(tune=tune).values_list("scope_id", flat=True)),
+        "scopes": list(BrowseRow.objects.filter(tune=tune).exclude(scope=BrowseRow.Scope.ECU).values_list("scope_id", flat=True)),
         **{name: str(getattr(tune, f"{name}_id" if name == "tuner" else name)) for name in COMPARED},
     }
     with connection.cursor() as cursor:

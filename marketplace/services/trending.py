@@ -54,7 +54,8 @@ trend AS (
 fresh AS MATERIALIZED (
     SELECT %(everything)s::uuid AS scope_id, tune_id, kind, score::int AS score FROM trend
     UNION ALL
-    SELECT b.scope_id, trend.tune_id, trend.kind, trend.score::int FROM trend JOIN marketplace_browserow b ON b.tune_id = trend.tune_id
+    SELECT b.scope_id, trend.tune_id, trend.kind, trend.score::int
+      FROM trend JOIN marketplace_browserow b ON b.tune_id = trend.tune_id AND b.scope IN ('MAKE', 'MODEL')
 ),
 gone AS (
     DELETE FROM marketplace_trendrow held

@@ -126,12 +126,28 @@ def test_relevance_shows_the_same_tunes_with_every_filter(rows: list[Row]):
         assert len(ids) == len(set(ids))
 
 
-@pytest.mark.parametrize("verdict", [None, "match", "unknown", "mismatch"])
+VERDICTS = [None, "match", "unknown", "mismatch"]
+
+
+@pytest.mark.parametrize("verdict", VERDICTS)
 def test_with_a_vehicle_and_every_filter_in_each_order(rows: list[Row], rider, verdict: str | None):
+    check_with_a_vehicle(rows, rider, verdict, ORDERINGS)
+
+
+@pytest.mark.parametrize("few", [0, 10_000], ids=["the walk goes on", "the few are sorted"])
+@pytest.mark.parametrize("verdict", VERDICTS)
+def test_with_a_vehicle_that_little_fits(monkeypatch, rows: list[Row], rider, verdict: str | None, few: int):
+    """The same when each list is too long to be judged on the way."""
+    monkeypatch.setattr(browse, "WALKED", 1)
+    monkeypatch.setattr(browse, "FEW", few)
+    check_with_a_vehicle(rows, rider, verdict, ["newest", "price"])
+
+
+def check_with_a_vehicle(rows: list[Row], rider, verdict: str | None, orderings) -> None:
     client, vehicle = rider
     assert {row.verdict for row in rows} == {"match", "unknown", "mismatch"}
     chance = random.Random(verdict)
-    for ordering, name in product(ORDERINGS, [None, *VALUES]):
+    for ordering, name in product(orderings, [None, *VALUES]):
         params = chosen([name] if name else [], chance, rows)
         if "price" in ordering:
             params.setdefault("currency", "EUR")

@@ -15,7 +15,21 @@ from uuid import UUID, uuid4
 import pytest
 from django.db import connection
 
-from marketplace.fitment import BIT, MATCH, REASONS, UNKNOWN, Needs, VehicleFacts, Verdict, mask_of, mask_sql, tune_mask_sql
+from marketplace.fitment import (
+    BIT,
+    FIRST_MISMATCH,
+    MATCH,
+    REASONS,
+    UNKNOWN,
+    Needs,
+    VehicleFacts,
+    Verdict,
+    certain_bits,
+    mask_of,
+    mask_sql,
+    may_fit_sql,
+    tune_mask_sql,
+)
 from marketplace.tests.factories import TuneVersionFactory
 from marketplace.tests.fitment_cases import CASES
 
@@ -33,7 +47,7 @@ class Shelf:
     fitments: list[dict[str, Any]] = field(default_factory=list)
 
     def add_tune(self, calibration_ids_after: list[str]) -> UUID:
-        self.tunes.append({"id": uuid4(), "calibration_ids_after": calibration_ids_after})
+        self.tunes.append({"id": uuid4(), "listed": True, "calibration_ids_after": calibration_ids_after})
         return self.tunes[-1]["id"]
 
     def add_version(self, tune_id: UUID, requirements: dict, required: list[str], forbidden: list[str]) -> UUID:
@@ -80,6 +94,15 @@ class Shelf:
         with connection.cursor() as cursor:
             cursor.execute(f"SELECT t.id, {expression} FROM marketplace_tune t", parameters)
             return dict(cursor.fetchall())
+
+    def may_fit(self, vehicle: VehicleFacts) -> set[UUID]:
+        """The tunes that a list for a vehicle judges when little fits; all of them for a vehicle without a model."""
+        asked = may_fit_sql(vehicle)
+        if asked is None:
+            return {row["id"] for row in self.tunes}
+        with connection.cursor() as cursor:
+            cursor.execute(*asked)
+            return {tune_id for (tune_id,) in cursor.fetchall()}
 
 
 MAKES = [UUID(int=number) for number in (1, 2)]
@@ -183,12 +206,22 @@ def agreement(seed: int) -> Counter:
         for file, needs in shelf.pairs():
             mask = mask_of(vehicle, SimpleNamespace(**file), needs)
             assert in_sql[file["id"]] == mask, f"seed {seed}: {vehicle} and {file} and {needs}"
+            assert mask & certain_bits(vehicle) == certain_bits(vehicle), f"seed {seed}: {vehicle} and {file} and {needs}"
+            if mask < FIRST_MISMATCH and vehicle.hardware_number and file["hardware_numbers"]:  # the table refuses those without
+                assert vehicle.hardware_number in file["hardware_numbers"], "A list of this number would not have the tune."
+                assert vehicle.model_id in {None, file["model_id"]}, "A list of this model would not have the tune."
             seen.update([*Verdict(mask).codes, Verdict(mask).verdict])
             if file["live"]:
                 held = closest[file["tune_id"]]
                 closest[file["tune_id"]] = mask if held is None else min(held, mask)
         assert shelf.tune_masks(vehicle) == closest, f"seed {seed}: {vehicle}"
+        may_fit = shelf.may_fit(vehicle)
+        left_out = {tune for tune in closest if tune not in may_fit}
+        wrongly = {tune for tune in left_out if closest[tune] is not None and closest[tune] < FIRST_MISMATCH}
+        assert not wrongly, f"seed {seed}: {vehicle} may be fitted by {wrongly}"
         seen["pairs"] += len(in_sql)
+        seen["left out"] += len(left_out)
+        seen["mismatches"] += sum(mask is not None and mask >= FIRST_MISMATCH for mask in closest.values())
     return seen
 
 
@@ -198,6 +231,7 @@ def test_python_and_sql_agree_on_random_pairs(seed):
     seen = agreement(seed)
 
     assert seen["pairs"] * len(SEEDS) >= 20_000
+    assert seen["left out"] > seen["mismatches"] / 2, "What is asked beforehand must leave most of the mismatches out."
     rare = {code: seen[code] for code in (*REASONS, MATCH, UNKNOWN) if seen[code] < 50 and code != "read_back_mismatch"}
     assert not rare, f"seed {seed}: the pairs must reach every reason that the rule can give"
 
@@ -214,6 +248,18 @@ def test_a_wrong_form_would_be_noticed(monkeypatch):
     monkeypatch.setattr(fitment, "RULE", tuple(rule))
 
     with pytest.raises(AssertionError, match="seed 7: "):
+        agreement(7)
+
+
+@pytest.mark.django_db
+def test_leaving_out_what_fits_would_be_noticed(monkeypatch):
+    """The control: what is asked beforehand forgets that a fitment may state no calibration."""
+    from marketplace import fitment
+
+    assert fitment.FACTS.endswith("f.calibration_ids)")
+    monkeypatch.setattr(fitment, "FACTS", fitment.FACTS.replace("f.calibration_ids", "nullif(f.calibration_ids, '{}')"))
+
+    with pytest.raises(AssertionError, match="may be fitted by"):
         agreement(7)
 
 
@@ -235,6 +281,9 @@ def test_sql_says_the_same_of_every_case_of_the_trade():
             shelf.add_fitment(version, **{name: value for name, value in vars(facts).items() if not name.endswith("_name")})
     shelf.store()
 
+    for case in CASES:
+        fits = not any(code.endswith("_mismatch") for code in case.reasons)
+        assert not fits or not case.fitments or tunes[case.name] in shelf.may_fit(case.facts), case.name
     said = {case.name: Verdict(shelf.tune_masks(case.facts)[tunes[case.name]]).codes for case in CASES}
 
     assert said == {case.name: case.reasons for case in CASES}

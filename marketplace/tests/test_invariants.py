@@ -97,6 +97,8 @@ DAMAGES = {
     "a count of downloads": ("tunes count their downloads", "UPDATE marketplace_tune SET download_count = 2"),
     "the search": (LISTS, "DELETE FROM marketplace_searchrow"),
     "a listing": (LISTS, "UPDATE marketplace_tune SET listed = false"),
+    "a list": (LISTS, "DELETE FROM marketplace_browserow WHERE scope = 'ECU'"),
+    "a hardware number": (LISTS, "UPDATE marketplace_fitment SET hardware_numbers = '{OTHER}'"),
     "the time of a version": (LISTS, "UPDATE marketplace_tune SET latest_version_at = now()"),
     "a release": (RELEASES, "DELETE FROM marketplace_release"),
     "an approval": (RELEASES, "UPDATE marketplace_tuneversion SET approved_sha256 = ARRAY[repeat('0', 64)]"),

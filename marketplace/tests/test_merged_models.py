@@ -56,7 +56,9 @@ def test_everything_follows(models):
     assert report.retired == []
     fitment = Fitment.objects.get()
     assert (fitment.model_id, fitment.model_name, fitment.live) == (tracer.pk, "FJ-09", True)  # the words that were signed stay
-    for text in ("make=Yamaha&model=Tracer 900", "make=Yamaha&model=FJ-09", "q=tracer 900", "q=fj 09", f"vehicle={bike.pk}&verdict=match"):
+    numbers = ("hardware_number=RSH-4711-A", "make=Yamaha&model=Tracer 900&hardware_number=RSH-4711-A")
+    lists = ("make=Yamaha&model=Tracer 900", "make=Yamaha&model=FJ-09", "q=tracer 900", "q=fj 09", f"vehicle={bike.pk}&verdict=match")
+    for text in (*lists, *numbers):
         assert found(text, client) == [str(tune.pk)], text
     bike.refresh_from_db()
     review.refresh_from_db()
