@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations, pairwise
+from typing import Any
 
 from django.db import connection
 
@@ -144,22 +145,36 @@ def reading_of(match: str, terms: Sequence[Term]) -> Reading:
 
 # One branch for each term, with its query as a constant: of a query that comes from a row Postgres can't tell whether it is
 # rare, and would read all documents for a word that none has.
-_FOUND = """
-SELECT 'found', NULL, %s WHERE EXISTS (SELECT 1 FROM marketplace_searchrow s WHERE s.document @@ to_tsquery('revsync_search', %s))
-UNION ALL
-"""
+_FOUND = "SELECT %s WHERE EXISTS (SELECT 1 FROM marketplace_searchrow s WHERE s.document @@ to_tsquery('revsync_search', %s))"
+# Trigrams are compared with every word that shares some, the more the more words there are: only for a word that nothing else
+# explains. The rest are look-ups by key.
 _FACTS = """
-SELECT 'word', NULL, word FROM marketplace_searchword WHERE word = ANY(%s::text[])
+WITH found (whole) AS MATERIALIZED ({found}),
+given AS (SELECT * FROM unnest(%s::text[], %s::text[]) AS given (word, whole)),
+known AS MATERIALIZED (SELECT word FROM marketplace_searchword WHERE word = ANY(%s::text[])),
+begun AS MATERIALIZED (
+    SELECT given.word FROM given
+     WHERE EXISTS (SELECT 1 FROM marketplace_searchword w WHERE w.word ~>=~ given.word AND w.word ~<~ (given.word || chr(1114111)))
+),
+unexplained AS (
+    SELECT given.word FROM given
+     WHERE length(given.word) >= %s
+       AND NOT EXISTS (SELECT FROM found WHERE found.whole = given.whole)
+       AND NOT EXISTS (SELECT FROM begun WHERE begun.word = given.word)
+       AND NOT EXISTS (SELECT FROM known JOIN unnest(%s::text[], %s::text[]) AS slip (word, spelling) ON slip.spelling = known.word
+                        WHERE slip.word = given.word)
+)
+SELECT 'found', NULL, whole FROM found
 UNION ALL
-SELECT 'begun', NULL, given.word FROM unnest(%s::text[]) AS given (word)
- WHERE EXISTS (SELECT 1 FROM marketplace_searchword w WHERE w.word ~>=~ given.word AND w.word ~<~ (given.word || chr(1114111)))
+SELECT 'known', NULL, word FROM known
 UNION ALL
-SELECT 'alike', given.word, near.word
-  FROM unnest(%s::text[]) AS given (word)
+SELECT 'begun', NULL, word FROM begun
+UNION ALL
+SELECT 'alike', unexplained.word, near.word FROM unexplained
  CROSS JOIN LATERAL (
     SELECT w.word FROM marketplace_searchword w
-     WHERE w.word %% given.word AND length(given.word) >= %s AND similarity(w.word, given.word) >= 0.4
-     ORDER BY similarity(w.word, given.word) DESC, w.word LIMIT %s) AS near
+     WHERE w.word %% unexplained.word AND similarity(w.word, unexplained.word) >= 0.4
+     ORDER BY similarity(w.word, unexplained.word) DESC, w.word LIMIT %s) AS near
 """
 
 
@@ -203,29 +218,30 @@ def _digits(word: str) -> str:
 
 
 def _look_up(asked: Sequence[Term], joined: Sequence[str]) -> _Facts:
-    """One query: by primary key, prefix and trigrams of words, and by the index of documents."""
+    """One query: by primary key, prefix and, for what these don't explain, trigrams of words, and by the index of documents."""
     parts = [Term((part,)) for term in asked for part in term.parts]
     queries = {whole: _quoted(whole) for whole in joined} | {term.whole: term.expression().replace(":*", "") for term in [*parts, *asked]}
-    plain = dict.fromkeys(unaccented(term.whole) for term in asked)
-    words = [word for word in plain if SHORTEST <= len(word) <= LONGEST and _WORD.fullmatch(word)][:MOST_MISSPELT]
+    plain = {unaccented(term.whole): term.whole for term in asked}
+    given = {word: whole for word, whole in plain.items() if SHORTEST <= len(word) <= LONGEST and _WORD.fullmatch(word)}
+    words = list(given)[:MOST_MISSPELT]
     facts = _Facts(slips={word: slips_of(word) for word in words})
-    spellings = {slip for few in facts.slips.values() for slip in few}
-    spellings |= {half for word in words for both in halves_of(word) for half in both}
-    parameters = [value for term in queries.items() for value in term]
+    slips = [(word, slip) for word, few in facts.slips.items() for slip in few]
+    spellings = {slip for _, slip in slips} | {half for word in words for both in halves_of(word) for half in both}
+    parameters: list[Any] = [value for term in queries.items() for value in term]
+    parameters += [words, [given[word] for word in words], list(spellings), SHORTEST_ALIKE]
+    parameters += [[word for word, _ in slips], [slip for _, slip in slips], MOST_NEIGHBOURS]
     with connection.cursor() as cursor:
-        cursor.execute(
-            _FOUND * len(queries) + _FACTS, [*parameters, list(spellings), words, words, SHORTEST_ALIKE, MOST_NEIGHBOURS]
-        )
-        for kind, given, word in cursor.fetchall():
+        cursor.execute(_FACTS.replace("{found}", " UNION ALL ".join([_FOUND] * len(queries))), parameters)
+        for kind, given_word, word in cursor.fetchall():
             match kind:
                 case "found":
                     facts.found.add(word)
-                case "word":
+                case "known":
                     facts.words.add(word)
                 case "begun":
                     facts.begun.add(word)
                 case "alike" if _WORD.fullmatch(word):  # a dictionary may have written "'n" for "ŉ": nothing to put between quotes
-                    facts.alike.setdefault(given, []).append(word)
+                    facts.alike.setdefault(given_word, []).append(word)
     return facts
 
 

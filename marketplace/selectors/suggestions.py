@@ -19,18 +19,19 @@ SELECT kinds.kind, phrase.text
  WHERE given.key <> ''
  ORDER BY kinds.place, length(phrase.key), phrase.text
 """
-# Of what one slip leads to, the slips that are likelier come first; what only looks alike comes last.
+# Of what one slip leads to, the slips that are likelier come first. Trigrams are compared with every phrase that shares some, the
+# more the more there are: only where no slip explains what was typed.
 _BY_LIKENESS = f"""
-SELECT kind, text FROM (
-    SELECT 0 AS by_look, given.nth::real AS distance, kinds.kind, phrase.text
+WITH slipped AS MATERIALIZED (
+    SELECT given.nth, kinds.kind, phrase.text
       FROM unnest(%(slips)s::text[]) WITH ORDINALITY AS given (key, nth)
      CROSS JOIN {_KINDS}
      CROSS JOIN LATERAL (SELECT key, text FROM marketplace_searchphrase p WHERE {_BEGUN} ORDER BY p.key USING ~<~ LIMIT 3) AS phrase
-    UNION ALL
-    (SELECT 1, -similarity(key, %(key)s), kind, text FROM marketplace_searchphrase WHERE key %% %(key)s ORDER BY 2, kind, text LIMIT 20)
-) AS offered
- ORDER BY by_look, distance, kind, text
- LIMIT 40
+)
+(SELECT kind, text FROM slipped ORDER BY nth, kind, text LIMIT 40)
+UNION ALL
+(SELECT kind, text FROM marketplace_searchphrase
+  WHERE key %% %(key)s AND NOT EXISTS (SELECT FROM slipped) ORDER BY similarity(key, %(key)s) DESC, kind, text LIMIT 20)
 """
 
 
