@@ -6,6 +6,7 @@ from django import forms
 from django.contrib import admin
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest
+from unfold.widgets import UnfoldAdminTextInputWidget, UnfoldBooleanWidget
 
 from core.admin_base import Decision, Panel, ReadOnlyAdmin, link_to, mark, short_hash, size
 from core.admin_site import Queue, site
@@ -243,9 +244,10 @@ def _merge_fields(name: UnlistedName) -> dict[str, forms.Field]:
         "into": forms.CharField(
             label="Model of the catalogue",
             max_length=150,
+            widget=UnfoldAdminTextInputWidget,
             help_text=f"As the catalogue spells it, or its id. {f'Near it: {near}.' if near else ''}",
         ),
-        "adds_alias": forms.BooleanField(label="Find it in searches by this name as well", required=False),
+        "adds_alias": forms.BooleanField(label="Find it in searches by this name as well", required=False, widget=UnfoldBooleanWidget),
     }
 
 

@@ -1,6 +1,7 @@
 """Staff's work with tuners: applications with their documents, suspensions and appeals, reviews and reports."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -416,10 +417,14 @@ class ReviewReportAdmin(_OfReviewAdmin):
         return link_to(row.reporter, row.reporter.display_name)
 
     def panels(self, request: HttpRequest, row: ReviewReport) -> list[Panel]:
-        changed = row.review.edits.filter(replaced_at__gt=row.created_at).order_by("replaced_at", "pk").first()
-        said = [(changed.rating, changed.text, changed.replaced_at)] if changed else []
-        then = [Panel("What it said when it was reported", ("Rating", "Text", "Until"), said)] if said else []
-        return [*then, _panel_of(row.review)]
+        return [*_panels_of_former(row.review, row.created_at, "when it was reported"), _panel_of(row.review)]
+
+
+def _panels_of_former(review: TunerReview, moment: datetime, when: str) -> list[Panel]:
+    """What a review said at a moment, if its author has changed it since."""
+    changed = review.edits.filter(replaced_at__gt=moment).order_by("replaced_at", "pk")[:1]
+    said = [(edit.rating, edit.text, edit.replaced_at) for edit in changed]
+    return [Panel(f"What it said {when}", ("Rating", "Text", "Until"), said)] if said else []
 
 
 def _panel_of(review: TunerReview) -> Panel:
@@ -474,7 +479,11 @@ class ReviewAppealAdmin(_OfReviewAdmin):
 
     def panels(self, request: HttpRequest, row: ReviewAppeal) -> list[Panel]:
         decided = row.report.decision_reason if row.report else row.review.hidden_reason
-        return [_panel_of(row.review), Panel("The decision", ("When", "Reason"), [(row.against_at, decided or "–")])]
+        return [
+            *_panels_of_former(row.review, row.against_at, "when it was decided"),
+            _panel_of(row.review),
+            Panel("The decision", ("When", "Reason"), [(row.against_at, decided or "–")]),
+        ]
 
 
 @admin.register(TunerReviewEdit, site=site)

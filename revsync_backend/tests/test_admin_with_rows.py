@@ -146,6 +146,18 @@ def dead_task():
 
 
 @pytest.mark.django_db
+def test_what_a_decision_asks_for_can_be_seen(world):
+    """A field without the theme's own widget has neither border nor background."""
+    admin_urls()
+    plain = []
+    for model, admin in site._registry.items():
+        row = model._default_manager.first()
+        for decision in admin.decisions if row is not None else ():
+            fields = admin._decision_form(decision, row, None).fields
+            plain += [f"{model._meta.label} {decision.name} {name}" for name in fields if "unfold" not in type(fields[name].widget).__module__]
+    assert not plain
+
+
 def test_every_list_and_a_page_of_each_open_with_rows(world):
     admin_urls()
     client = admin_client()

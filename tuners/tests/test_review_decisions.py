@@ -131,6 +131,10 @@ class TestReports:
         page = page_of(admin_client(), report)
         assert "when it was reported" in page and "An insult." in page and "Not so good." in page
 
+        dismissed = ReviewAppealFactory(of_reporter=True)
+        services.edit_review(author=dismissed.review.buyer, review_id=dismissed.review_id, text="Not so good.", at=clock.now())
+        assert "when it was decided" in page_of(admin_client(), dismissed)
+
     def test_postgres_knows_one_open_report_of_each_person(self):
         report = ReviewReportFactory()
 
