@@ -74,7 +74,9 @@ _STATEMENTS = {
          WHERE t.tuner_id = %(tuner)s AND (%(tune)s::uuid IS NULL OR t.id = %(tune)s)
          GROUP BY model.id, make.name ORDER BY 6 DESC, 2""",
 }
-_COUNTED = ("views", "favorites", "purchases", "flashes", "flashes_succeeded")
+_OF_FLASHES = ("flashes", "flashes_succeeded")
+_COUNTED = ("views", "favorites", "purchases", *_OF_FLASHES)
+_OF_PAGES = ("day", "tune")  # what is looked at, marked and bought is a tune, not a version of it
 
 
 def get_analytics(tuner_user, *, by: str, period: Period, tune_id: UUID | None) -> dict[str, Any]:
@@ -90,7 +92,7 @@ def get_analytics(tuner_user, *, by: str, period: Period, tune_id: UUID | None) 
     with connection.cursor() as cursor:
         cursor.execute(_STATEMENTS[by], values)
         rows = [_row(*row) for row in cursor.fetchall()]
-    total = {name: sum(row[name] for row in rows) if all(row[name] is not None for row in rows) else None for name in _COUNTED}
+    total = {name: sum(row[name] for row in rows) if by in _OF_PAGES or name in _OF_FLASHES else None for name in _COUNTED}
     return {
         "from": period.first,
         "to": period.last,

@@ -253,7 +253,9 @@ class TestReport:
 
         assert answer.status_code == 200 and answer.json()["rows"] == []
         assert answer.json()["total"]["conversion_basis_points"] is None
-        assert client_for(tune.tuner.user).get(f"{REPORT}?by=model").json()["total"]["flashes"] == 0
+        for by in ("version", "model"):
+            total = client_for(tune.tuner.user).get(f"{REPORT}?by={by}").json()["total"]
+            assert (total["flashes"], total["views"], total["purchases"]) == (0, None, None), "not counted is not none"
 
     def test_somebody_elses_tune_is_not_found(self):
         own, other = TuneFactory(published=True), TuneFactory(published=True)
