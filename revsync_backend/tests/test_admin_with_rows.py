@@ -153,8 +153,8 @@ def test_what_a_decision_asks_for_can_be_seen(world):
     for model, admin in site._registry.items():
         row = model._default_manager.first()
         for decision in admin.decisions if row is not None else ():
-            fields = admin._decision_form(decision, row, None).fields
-            plain += [f"{model._meta.label} {decision.name} {name}" for name in fields if "unfold" not in type(fields[name].widget).__module__]
+            fields = admin._decision_form(decision, row, None).fields.items()
+            plain += [(model._meta.label, decision.name, name) for name, field in fields if "unfold" not in type(field.widget).__module__]
     assert not plain
 
 
