@@ -6,6 +6,7 @@ smallest number among several fitments is the one that comes closest, and 0 is a
 for each fact; a property test holds them equal. Nothing else may decide whether something fits.
 """
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -378,17 +379,12 @@ def mask_sql(vehicle: VehicleFacts) -> Sql:
     return " | ".join(terms), parameters
 
 
-def certain_bits(vehicle: VehicleFacts) -> int:
-    """The bits that every fitment gives this vehicle, because a fact of its own is unknown: with any, nothing is a match.
+def may_match(vehicle: VehicleFacts) -> bool:
+    """Whether any fitment could be a match for this vehicle: not where a fact of its own is unknown that each fitment states.
 
-    Taken from the rule's SQL forms: a form that compares nothing is a plain number.
+    Taken from the rule's SQL forms: each must have 0 among the numbers that it can come to.
     """
-    bits = 0
-    for _, in_sql in RULE:
-        expression, _ = in_sql(vehicle)
-        if expression.isdecimal():
-            bits |= int(expression)
-    return bits
+    return all(re.search(r"(^|THEN |ELSE )0\b", in_sql(vehicle)[0]) for _, in_sql in RULE)
 
 
 FACTS = "marketplace_fitment_facts(f.model_id, f.year_from, f.year_to, f.markets, f.hardware_numbers, f.calibration_ids)"

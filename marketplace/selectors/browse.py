@@ -15,7 +15,7 @@ from uuid import UUID
 from django.db import connection
 
 from garage import catalog
-from marketplace.fitment import FIRST_MISMATCH, MATCH, MISMATCH, UNKNOWN, VehicleFacts, certain_bits, may_fit_sql, tune_mask_sql
+from marketplace.fitment import FIRST_MISMATCH, MATCH, MISMATCH, UNKNOWN, VehicleFacts, may_fit_sql, may_match, tune_mask_sql
 from marketplace.selectors.fitment import ecu_code
 from marketplace.selectors.search import Reading, as_meant, as_typed, reading_of, terms_of
 
@@ -45,6 +45,10 @@ class Order:
 
     column: str
     descending: bool = True
+
+    @property
+    def direction(self) -> str:
+        return "DESC" if self.descending else "ASC"
 
 
 ORDERS = {
@@ -148,7 +152,8 @@ def list_tunes(
     verdict: str | None = None,
 ) -> TunePage:
     """One page of listed tunes. `filters` are those of the API, validated. One query; names of the catalogue are looked up
-    at most once a minute; a search that finds nothing asks what its words may mean and tries that."""
+    at most once a minute; a search that finds nothing asks what its words may mean and tries that. The last page for a vehicle
+    asks whether there is more to judge, and if so for what may fit."""
     scope = find_scope(filters.get("make"), filters.get("model"))
     if scope is None:
         return TunePage([], None, None)
@@ -171,14 +176,20 @@ def list_tunes(
 
 def _page(filters, scope, ordering, after, page_size, vehicle, verdict, reading=None, match=None) -> TunePage:
     """A page; `match` goes into its cursor when the search was not read as typed."""
-    if vehicle is not None and verdict == MATCH and certain_bits(vehicle):
+    if vehicle is not None and verdict == MATCH and not may_match(vehicle):
         return TunePage([], [], None)
     if vehicle is not None and scope is EVERYTHING and verdict != MISMATCH:
         scope = Scope(make_id=vehicle.make_id, model_id=vehicle.model_id)  # all else would be a mismatch
-    sql, parameters = statement(filters, scope, ordering, after, page_size + 1, vehicle, verdict, reading)
     with connection.cursor() as cursor:
-        cursor.execute(sql, parameters)
+        cursor.execute(*statement(filters, scope, ordering, after, page_size + 1, vehicle, verdict, reading))
         rows = cursor.fetchall()
+        if len(rows) <= page_size and vehicle is not None and ordering != "relevance":
+            walk = _walk_of(filters, scope, ordering, after, vehicle, verdict, reading)
+            if walk.may_fit is not None:
+                cursor.execute(*walk.exceeds())
+                if cursor.fetchone()[0]:
+                    cursor.execute(*_shown(*walk.beyond(page_size + 1), walk.order, vehicle))
+                    rows = cursor.fetchall()
     more = len(rows) > page_size
     rows = rows[:page_size]
     position = None
@@ -239,61 +250,117 @@ ecu AS (
       FROM ecu WHERE ecu.scope_id IS NOT NULL
 )
 """
-WALKED = 500  # tunes of a list that are judged before it is asked for those that may fit
-FEW = 2000  # which are judged at once; where there are more, the walk soon meets a page of them
+WALKED = 500  # tunes of a list for a vehicle that are judged on the way before it is asked which may fit
+FEW = 2000  # of those that are judged at once; where there are more, the walk soon meets a page of them
 
 
 @dataclass(frozen=True)
 class Walk:
-    """Rows in an order: the pieces that a page's statement is made of, each with its parameters."""
+    """Rows in an order, judged for a vehicle where one is given: what a page's statements are made of."""
 
     rows: Rows
     order: Order
     where: str
     parameters: list[Any]
+    vehicle: VehicleFacts | None
+    verdict: str | None
 
     @property
-    def picked(self) -> str:
+    def may_fit(self) -> tuple[str, list[Any]] | None:
+        """Which tunes may fit the vehicle, where the walk ends before it has judged them all."""
+        if self.vehicle is None or self.verdict == MISMATCH or self.rows.each_model:
+            return None
+        return may_fit_sql(self.vehicle)
+
+    def page(self, limit: int) -> tuple[str, list[Any]]:
+        """The first tunes in the order, with their keys and masks. For a vehicle those that fit; of the first WALKED ones, where
+        it is known which others may fit. For a list of one number: of each of its models, and those then in the order."""
+        if self.vehicle is None:
+            sql, parameters = self._plain(limit)
+        elif self.may_fit is None:
+            sql, parameters = self._judged(limit)
+        else:
+            sql, parameters = self._judged_of_first(limit)
+        if not self.rows.each_model:
+            return sql, parameters
+        direction = self.order.direction
+        return (  # a tune may have the number for more than one model
+            f"{_LISTS_OF_NUMBER} SELECT DISTINCT one.* FROM ecu CROSS JOIN LATERAL ({sql}) AS one"
+            f" ORDER BY key {direction}, id {direction} LIMIT %s"
+        ), [self.rows.of_number, self.rows.of_number, *parameters, limit]
+
+    def exceeds(self) -> tuple[str, list[Any]]:
+        """Whether there is more than the page has judged."""
+        return f"SELECT EXISTS (SELECT FROM {self.rows.table} WHERE {self.where} OFFSET {WALKED})", self.parameters
+
+    def beyond(self, limit: int) -> tuple[str, list[Any]]:
+        """The page of a vehicle that little fits: those that may fit are found by the facts of their fitments, judged and sorted.
+        Of more than FEW a walk soon meets enough, and it goes on."""
+        assert self.may_fit is not None
+        may_fit, facts = self.may_fit
+        found, found_parameters = self._judged(
+            limit, of=f"few JOIN {self.rows.table} ON {self.rows.tune} = few.tune_id", only=f"(SELECT count(*) FROM few) <= {FEW}"
+        )
+        onward, onward_parameters = self._judged(limit, only=f"(SELECT count(*) FROM few) > {FEW}")
+        few = f"SELECT DISTINCT may.tune_id FROM ({may_fit}) AS may LIMIT {FEW + 1}"
+        return (
+            f"WITH few AS MATERIALIZED ({few}) ({found}) UNION ALL ({onward})",
+            [*facts, *found_parameters, *onward_parameters],
+        )
+
+    @property
+    def _picked(self) -> str:
         return f"SELECT {self.rows.tune} AS id, b.{self.order.column} AS key"
 
     @property
-    def sorting(self) -> str:
-        direction = "DESC" if self.order.descending else "ASC"
-        return f"ORDER BY b.{self.order.column} {direction}, {self.rows.tune} {direction}"
+    def _sorting(self) -> str:
+        return f"ORDER BY b.{self.order.column} {self.order.direction}, {self.rows.tune} {self.order.direction}"
 
-    def page(self, limit: int) -> tuple[str, list[Any]]:
-        return f"{self.picked} FROM {self.rows.table} WHERE {self.where} {self.sorting} LIMIT %s", [*self.parameters, limit]
+    def _plain(self, limit: int) -> tuple[str, list[Any]]:
+        return f"{self._picked} FROM {self.rows.table} WHERE {self.where} {self._sorting} LIMIT %s", [*self.parameters, limit]
 
-    def judged(self, limit: int, mask: str, masked: list[Any], fits: str, *, of: str = "") -> tuple[str, list[Any]]:
+    def _judged(self, limit: int, *, of: str = "", only: str = "true") -> tuple[str, list[Any]]:
         """Each tune is judged on the way, until a page of them fits."""
+        assert self.vehicle is not None
+        mask, masked = tune_mask_sql(self.vehicle)
         return (
-            f"{self.picked}, fit.mask FROM {of or self.rows.table} JOIN marketplace_tune t ON t.id = {self.rows.tune}"
-            f" CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit WHERE {self.where} AND {fits} {self.sorting} LIMIT %s"
+            f"{self._picked}, fit.mask FROM {of or self.rows.table} JOIN marketplace_tune t ON t.id = {self.rows.tune}"
+            f" CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"
+            f" WHERE {self.where} AND {only} AND {_VERDICT_CONDITION[self.verdict]} {self._sorting} LIMIT %s"
         ), [*masked, *self.parameters, limit]
 
-    def narrowed(self, limit: int, mask: str, masked: list[Any], fits: str, may_fit: str, facts: list[Any]) -> tuple[str, list[Any]]:
-        """The first WALKED tunes are judged on the way. Where they don't fill the page, little fits: then those that may fit are
-        found by the facts of their fitments, judged and sorted. Of more than FEW the walk soon meets enough, and goes on."""
-        first, parameters = self.page(WALKED)
-        direction = "DESC" if self.order.descending else "ASC"
-        many = "(SELECT count(*) FROM few)"
-        found, found_parameters = self.judged(
-            limit, mask, masked, f"{fits} AND {many} <= {FEW}", of=f"few JOIN {self.rows.table} ON {self.rows.tune} = few.tune_id"
+    def _judged_of_first(self, limit: int) -> tuple[str, list[Any]]:
+        assert self.vehicle is not None
+        mask, masked = tune_mask_sql(self.vehicle)
+        first, parameters = self._plain(WALKED)
+        direction = self.order.direction
+        return (
+            f"SELECT few.id, few.key, fit.mask FROM ({first}) AS few JOIN marketplace_tune t ON t.id = few.id"
+            f" CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit WHERE {_VERDICT_CONDITION[self.verdict]}"
+            f" ORDER BY few.key {direction}, few.id {direction} LIMIT %s"
+        ), [*parameters, *masked, limit]
+
+
+def _walk_of(
+    filters: Mapping[str, Any],
+    scope: Scope,
+    ordering: str,
+    after: Sequence[Any] | None,
+    vehicle: VehicleFacts | None,
+    verdict: str | None,
+    reading: Reading | None,
+) -> Walk:
+    rows, order = _narrowest_rows(filters, scope, vehicle, verdict), ORDERS[ordering]
+    where, parameters = _conditions(filters, scope, rows)
+    if reading is not None:
+        where.append(
+            f"{rows.tune} IN (SELECT s.tune_id FROM marketplace_searchrow s WHERE s.document @@ to_tsquery('revsync_search', %s))"
         )
-        onward, onward_parameters = self.judged(limit, mask, masked, f"{fits} AND {many} > {FEW}")
-        sql = f"""
-WITH walked AS MATERIALIZED (
-    SELECT first.id, first.key, fit.mask FROM ({first}) AS first JOIN marketplace_tune t ON t.id = first.id
-     CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit WHERE {fits} ORDER BY first.key {direction}, first.id {direction} LIMIT %s
-),
-more AS MATERIALIZED (
-    SELECT (SELECT count(*) FROM walked) < %s AND EXISTS (SELECT FROM {self.rows.table} WHERE {self.where} OFFSET {WALKED}) AS needed
-),
-few AS MATERIALIZED (SELECT DISTINCT may.tune_id FROM ({may_fit}) AS may WHERE (SELECT needed FROM more) LIMIT {FEW + 1})
-SELECT id, key, mask FROM walked WHERE NOT (SELECT needed FROM more) UNION ALL ({found}) UNION ALL ({onward})
-"""
-        # in the order of the text: `first` stands before the mask that judges it
-        return sql, [*parameters, *masked, limit, limit, *self.parameters, *facts, *found_parameters, *onward_parameters]
+        parameters.append(reading.match)
+    if after is not None:
+        where.append(f"(b.{order.column}, {rows.tune}) {'<' if order.descending else '>'} (%s, %s)")
+        parameters += after
+    return Walk(rows, order, " AND ".join(where), parameters, vehicle, verdict)
 
 
 def statement(
@@ -307,14 +374,13 @@ def statement(
     reading: Reading | None = None,
 ) -> tuple[str, list[Any]]:
     """The SQL of a page and its parameters. The text depends on which filters are given only, never on their values."""
-    by_relevance = reading is not None and ordering == "relevance"
-    rows = _narrowest_rows(filters, scope, vehicle, verdict)
-    if by_relevance and rows.each_model:
-        rows = _rows_of(scope)
-    tune = rows.tune
-    where, parameters = _conditions(filters, scope, rows)
-    mask, masked = ("", []) if vehicle is None else tune_mask_sql(vehicle)
-    if by_relevance:
+    if reading is not None and ordering == "relevance":
+        rows = _narrowest_rows(filters, scope, vehicle, verdict)
+        if rows.each_model:
+            rows = _rows_of(scope)
+        tune = rows.tune
+        where, parameters = _conditions(filters, scope, rows)
+        mask, masked = ("", []) if vehicle is None else tune_mask_sql(vehicle)
         judged = select_mask = ""
         if vehicle is not None:
             judged = f" JOIN marketplace_tune t ON t.id = {tune} CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"
@@ -337,33 +403,18 @@ def statement(
         inner += " ORDER BY key DESC, id DESC LIMIT %s"
         parameters.append(limit)
     else:
-        order = ORDERS[ordering]
-        if reading is not None:
-            where.append(f"{tune} IN (SELECT s.tune_id FROM marketplace_searchrow s WHERE s.document @@ to_tsquery('revsync_search', %s))")
-            parameters.append(reading.match)
-        sign, direction = ("<", "DESC") if order.descending else (">", "ASC")
-        if after is not None:
-            where.append(f"(b.{order.column}, {tune}) {sign} (%s, %s)")
-            parameters += after
-        walk = Walk(rows, order, " AND ".join(where), parameters)
-        may_fit = may_fit_sql(vehicle) if vehicle is not None and verdict != MISMATCH else None
-        if vehicle is None:
-            inner, parameters = walk.page(limit)
-        elif may_fit is None or rows.each_model:
-            inner, parameters = walk.judged(limit, mask, masked, _VERDICT_CONDITION[verdict])
-        else:
-            inner, parameters = walk.narrowed(limit, mask, masked, _VERDICT_CONDITION[verdict], *may_fit)
-        if rows.each_model:  # a tune may have the number for more than one model
-            inner = (
-                f"{_LISTS_OF_NUMBER} SELECT DISTINCT one.* FROM ecu CROSS JOIN LATERAL ({inner}) AS one"
-                f" ORDER BY key {direction}, id {direction} LIMIT %s"
-            )
-            parameters = [rows.of_number, rows.of_number, *parameters, limit]
-    direction = "DESC" if order.descending else "ASC"
+        walk = _walk_of(filters, scope, ordering, after, vehicle, verdict, reading)
+        order = walk.order
+        inner, parameters = walk.page(limit)
+    return _shown(inner, parameters, order, vehicle)
+
+
+def _shown(inner: str, parameters: list[Any], order: Order, vehicle: VehicleFacts | None) -> tuple[str, list[Any]]:
+    """What the page shows of the tunes that were found."""
     shown = ", w.key, w.mask" if vehicle is not None else ", w.key"
     sql = (
         f"SELECT {COLUMNS}{shown} FROM ({inner}) AS w JOIN marketplace_tune t ON t.id = w.id {JOINS}"
-        f" ORDER BY w.key {direction}, w.id {direction}"
+        f" ORDER BY w.key {order.direction}, w.id {order.direction}"
     )
     return sql, parameters
 
@@ -424,7 +475,7 @@ def membership(
     tune_id: UUID | None = None,
 ) -> tuple[str, list[Any]]:
     """Whether a list has a tune, or any at all, as an SQL condition with its parameters: by the conditions of `statement`."""
-    if vehicle is not None and verdict == MATCH and certain_bits(vehicle):
+    if vehicle is not None and verdict == MATCH and not may_match(vehicle):
         return "false", []
     if vehicle is not None and scope is EVERYTHING and verdict != MISMATCH:
         scope = Scope(make_id=vehicle.make_id, model_id=vehicle.model_id)

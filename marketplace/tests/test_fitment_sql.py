@@ -24,10 +24,10 @@ from marketplace.fitment import (
     Needs,
     VehicleFacts,
     Verdict,
-    certain_bits,
     mask_of,
     mask_sql,
     may_fit_sql,
+    may_match,
     tune_mask_sql,
 )
 from marketplace.tests.factories import TuneVersionFactory
@@ -206,7 +206,7 @@ def agreement(seed: int) -> Counter:
         for file, needs in shelf.pairs():
             mask = mask_of(vehicle, SimpleNamespace(**file), needs)
             assert in_sql[file["id"]] == mask, f"seed {seed}: {vehicle} and {file} and {needs}"
-            assert mask & certain_bits(vehicle) == certain_bits(vehicle), f"seed {seed}: {vehicle} and {file} and {needs}"
+            assert mask or may_match(vehicle), f"seed {seed}: {vehicle} and {file} and {needs}"
             if mask < FIRST_MISMATCH and vehicle.hardware_number and file["hardware_numbers"]:  # the table refuses those without
                 assert vehicle.hardware_number in file["hardware_numbers"], "A list of this number would not have the tune."
                 assert vehicle.model_id in {None, file["model_id"]}, "A list of this model would not have the tune."
@@ -249,6 +249,15 @@ def test_a_wrong_form_would_be_noticed(monkeypatch):
 
     with pytest.raises(AssertionError, match="seed 7: "):
         agreement(7)
+
+
+def test_a_vehicle_may_have_a_match_only_with_all_that_each_fitment_states():
+    known = VehicleFacts(UUID(int=1), UUID(int=2), 2020, "EU", "H", "C", image_size_bytes=1)
+
+    assert may_match(known)  # fuel, way back and parts: some fitments ask for none
+    for fact in ("make_id", "model_id", "year", "market", "hardware_number", "calibration_id", "image_size_bytes"):
+        assert not may_match(replace(known, **{fact: None})), fact
+    assert not may_match(replace(known, market="OTHER"))
 
 
 @pytest.mark.django_db
