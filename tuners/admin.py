@@ -399,7 +399,7 @@ class ReviewReportAdmin(_OfReviewAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet:
-        return selectors.with_due_at(ReviewReport.objects.all()).order_by("due_at", "pk")
+        return ReviewReport.objects.annotate(due_at=selectors.REPORT_DUE_AT).order_by("due_at", "pk")
 
     def get_ordering(self, request: HttpRequest) -> Any:
         """What is due first comes first."""

@@ -47,6 +47,11 @@ TUNER_ORDERINGS = {
     "newest": Ordering("newest", Key("created_at", desc=True), Key("id", desc=True)),
 }
 REASON_CODES: dict[str, str] = {ApplicationStatus.INFO_REQUESTED: "information_requested", ApplicationStatus.REJECTED: "rejected"}
+REPORT_DUE_AT = F("created_at") + Case(  # until when a report should be decided, as `policies.due_at` says of one
+    When(reason__in=policies.HARMFUL, then=Value(policies.DECIDE_HARM_WITHIN)),
+    default=Value(policies.DECIDE_REPORTS_WITHIN),
+    output_field=DurationField(),
+)
 NEWEST = Ordering("newest", Key("created_at", desc=True), Key("id", desc=True))
 
 
@@ -125,21 +130,11 @@ def get_visible_review(review_id: UUID, viewer: User | None) -> TunerReview:
     return review
 
 
-def with_due_at(reports: QuerySet[ReviewReport]) -> QuerySet[ReviewReport]:
-    """Reports, each with `due_at`: until when it should be decided, as `policies.due_at` says of one."""
-    within = Case(
-        When(reason__in=policies.HARMFUL, then=Value(policies.DECIDE_HARM_WITHIN)),
-        default=Value(policies.DECIDE_REPORTS_WITHIN),
-        output_field=DurationField(),
-    )
-    return reports.annotate(due_at=F("created_at") + within)
-
-
 def count_overdue_decisions(*, at: datetime) -> int:
-    """How many reports of reviews, and appeals about them, wait for longer than they should. Two queries, over what is open."""
-    reports = with_due_at(ReviewReport.objects.filter(state=ReportState.OPEN)).filter(due_at__lt=at)
+    """How many reports of reviews, and appeals about them, wait for longer than they should. One query, over what is open."""
+    reports = ReviewReport.objects.filter(state=ReportState.OPEN).annotate(due_at=REPORT_DUE_AT).filter(due_at__lt=at)
     appeals = ReviewAppeal.objects.filter(state=ReviewAppealState.OPEN, created_at__lt=at - policies.DECIDE_APPEALS_WITHIN)
-    return reports.count() + appeals.count()
+    return reports.values("pk").union(appeals.values("pk"), all=True).count()
 
 
 def get_own_review_appeal(appellant: User, appeal_id: UUID) -> ReviewAppeal:
