@@ -38,7 +38,7 @@ from garage.models import (
     VehicleMod,
     VehicleModel,
 )
-from garage.selectors import Departure, VinReport
+from garage.selectors import Departure, ModShape, VehicleShape, VinReport
 from garage.services import Rescue
 from garage.services.rescue import url_of as rescue_url_of
 
@@ -176,22 +176,25 @@ def _utc(moment: datetime | None) -> str | None:
     return None if moment is None else utc_text(moment)
 
 
-def render_mod(mod: VehicleMod) -> dict[str, Any]:
+# These are hot: plain dicts, whose ids and moments the renderer writes.
+
+
+def render_mod(mod: VehicleMod | ModShape) -> dict[str, Any]:
     """A part as `ModOutput` declares it."""
     return {
-        "id": str(mod.id),
+        "id": mod.id,
         "category": mod.category,
         "brand": mod.brand,
         "part": mod.part,
-        "installed_on": mod.installed_on and mod.installed_on.isoformat(),
+        "installed_on": mod.installed_on,
         "notes": mod.notes,
         "revision": mod.revision,
-        "created_at": _utc(mod.created_at),
-        "updated_at": _utc(mod.updated_at),
+        "created_at": mod.created_at,
+        "updated_at": mod.updated_at,
     }
 
 
-def render_ecu(vehicle: Vehicle) -> dict[str, Any] | None:
+def render_ecu(vehicle: Vehicle | VehicleShape) -> dict[str, Any] | None:
     """The newest read-out as `EcuOutput` declares it."""
     readout = vehicle.ecu
     if readout is None:
@@ -199,11 +202,11 @@ def render_ecu(vehicle: Vehicle) -> dict[str, Any] | None:
     installed = None
     if vehicle.installed_tune_id is not None:
         installed = {
-            "tune": str(vehicle.installed_tune_id),
-            "tune_version": str(vehicle.installed_tune_version_id),
+            "tune": vehicle.installed_tune_id,
+            "tune_version": vehicle.installed_tune_version_id,
             "version": vehicle.installed_version,
             "calibration_id": vehicle.installed_calibration_id,
-            "installed_at": _utc(vehicle.installed_at),
+            "installed_at": vehicle.installed_at,
         }
     return {
         "hardware_number": readout.hardware_number,
@@ -211,15 +214,15 @@ def render_ecu(vehicle: Vehicle) -> dict[str, Any] | None:
         "stock_calibration_id": vehicle.stock_calibration_id,
         "serial": readout.serial,
         "image_size_bytes": readout.image_size_bytes,
-        "read_at": _utc(readout.read_at),
+        "read_at": readout.read_at,
         "installed": installed,
     }
 
 
-def render_vehicle(vehicle: Vehicle) -> dict[str, Any]:
-    """A vehicle from `with_shape()` as `VehicleOutput` declares it. Plain dicts: the garage is a hot read."""
+def render_vehicle(vehicle: VehicleShape) -> dict[str, Any]:
+    """A vehicle as `VehicleOutput` declares it."""
     return {
-        "id": str(vehicle.id),
+        "id": vehicle.id,
         "kind": vehicle.kind,
         "nickname": vehicle.nickname,
         "make": vehicle.make,
@@ -234,19 +237,19 @@ def render_vehicle(vehicle: Vehicle) -> dict[str, Any]:
         "is_primary": vehicle.is_primary,
         "fuel": {"octane": vehicle.fuel_octane, "scale": vehicle.fuel_scale} if vehicle.fuel_octane else None,
         "ecu": render_ecu(vehicle),
-        "has_stock_file": vehicle.has_stock_file,  # type: ignore[attr-defined]  # annotated
-        "mods": [render_mod(mod) for mod in vehicle.mods.all()],
+        "has_stock_file": vehicle.has_stock_file,
+        "mods": [render_mod(mod) for mod in vehicle.mods],
         "vin_warnings": vins.warning_texts(vehicle.vin_warnings),
         "revision": vehicle.revision,
-        "created_at": _utc(vehicle.created_at),
-        "updated_at": _utc(vehicle.updated_at),
-        "deleted_at": _utc(vehicle.deleted_at),
+        "created_at": vehicle.created_at,
+        "updated_at": vehicle.updated_at,
+        "deleted_at": vehicle.deleted_at,
     }
 
 
-def render_change(row: Vehicle | Departure) -> dict[str, Any]:
+def render_change(row: VehicleShape | Departure) -> dict[str, Any]:
     """A row of `updated_since`: a vehicle, or the tombstone of one that was handed on."""
-    if isinstance(row, Vehicle):
+    if isinstance(row, VehicleShape):
         return render_vehicle(row)
     facts = row.departed
     return {

@@ -40,7 +40,7 @@ class VehicleListView(ApiView):
         Keep the `synced_until` of the first page, read the pages to the end, and send it as `updated_since` next time.
         """
         params = self.params()
-        until = {"synced_until": shapes.utc_text(synced_until())}
+        until = {"synced_until": synced_until()}  # before the rows: nothing that commits in between may be missed
         if "updated_since" not in params:
             vehicles, following = selectors.list_vehicles(
                 request.user, cursor=params.get("cursor"), page_size=params["page_size"], bound_to=f"{NEWEST.name}|{self.bound_to()}"

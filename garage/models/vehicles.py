@@ -3,7 +3,7 @@
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Q
 from django.db.models.functions import Now
 
 from core.fields import EncryptedTextField
@@ -19,16 +19,6 @@ class VehicleQuerySet(models.QuerySet):
     def present(self) -> "VehicleQuerySet":
         """Those that were not deleted."""
         return self.filter(deleted_at__isnull=True)
-
-    def with_shape(self) -> "VehicleQuerySet":
-        """With all that the API shows of a vehicle, in a fixed number of queries."""
-        from garage.models.stock import StockFile
-
-        return (
-            self.select_related("ecu")
-            .prefetch_related(models.Prefetch("mods", queryset=VehicleMod.objects.order_by("created_at", "id")))
-            .annotate(has_stock_file=Exists(StockFile.objects.filter(vehicle_id=OuterRef("pk"))))
-        )
 
 
 class Vehicle(models.Model):
