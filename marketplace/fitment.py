@@ -387,7 +387,9 @@ def may_match(vehicle: VehicleFacts) -> bool:
     return all(re.search(r"(^|THEN |ELSE )0\b", in_sql(vehicle)[0]) for _, in_sql in RULE)
 
 
-FACTS = "marketplace_fitment_facts(f.model_id, f.year_from, f.year_to, f.markets, f.hardware_numbers, f.calibration_ids)"
+FACTS = (
+    "marketplace_fitment_facts(f.model_id, f.year_from, f.year_to, f.markets, f.hardware_numbers, f.calibration_ids, f.image_size_bytes)"
+)
 
 
 def may_fit_sql(vehicle: VehicleFacts) -> Sql | None:
@@ -405,14 +407,12 @@ def may_fit_sql(vehicle: VehicleFacts) -> Sql | None:
     def words(letter: str, *values: object) -> list[str]:
         return [f"{vehicle.model_id}{letter}{value}" for value in values if value is not None]
 
-    where, parameters = ["f.live", "f.model_id = %s"], [vehicle.model_id]
+    where = ["f.live", "f.model_id = %s", f"{FACTS} @> %s::text[]"]
+    parameters: list[Any] = [vehicle.model_id, words("Y", vehicle.year) + words("S", vehicle.image_size_bytes)]
     for letter, value in (("M", _known_market(vehicle)), ("H", vehicle.hardware_number)):
         if value is not None:
             where.append(f"{FACTS} && %s::text[]")
             parameters.append(words(letter, value, ""))
-    if vehicle.year is not None:
-        where.append(f"{FACTS} @> %s::text[]")
-        parameters.append(words("Y", vehicle.year))
     facts, current, stock = " AND ".join(where), vehicle.calibration_id, vehicle.stock_calibration_id
     if current is None:
         return f"SELECT f.tune_id FROM marketplace_fitment f WHERE {facts}", parameters

@@ -11,10 +11,11 @@ from django.db import migrations, models
 
 FUNCTION = """
 CREATE OR REPLACE FUNCTION marketplace_fitment_facts(
-    model uuid, year_from integer, year_to integer, markets varchar[], hardware_numbers varchar[], calibration_ids varchar[]
+    model uuid, year_from integer, year_to integer, markets varchar[], hardware_numbers varchar[], calibration_ids varchar[], image_size integer
 ) RETURNS text[] LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     SELECT ARRAY(
         SELECT model::text || 'Y' || year FROM generate_series(year_from, year_to) AS year
+        UNION ALL SELECT model::text || 'S' || image_size
         UNION ALL SELECT model::text || 'M' || market FROM unnest(CASE WHEN markets = '{}' THEN '{""}' ELSE markets END) AS market
         UNION ALL SELECT model::text || 'H' || number
                     FROM unnest(CASE WHEN hardware_numbers = '{}' THEN '{""}' ELSE hardware_numbers END) AS number
@@ -22,9 +23,9 @@ CREATE OR REPLACE FUNCTION marketplace_fitment_facts(
                     FROM unnest(CASE WHEN calibration_ids = '{}' THEN '{""}' ELSE calibration_ids END) AS calibration
     )
 $$;
-REVOKE EXECUTE ON FUNCTION marketplace_fitment_facts(uuid, integer, integer, varchar[], varchar[], varchar[]) FROM PUBLIC;
+REVOKE EXECUTE ON FUNCTION marketplace_fitment_facts(uuid, integer, integer, varchar[], varchar[], varchar[], integer) FROM PUBLIC;
 """
-BACK = "DROP FUNCTION marketplace_fitment_facts(uuid, integer, integer, varchar[], varchar[], varchar[])"
+BACK = "DROP FUNCTION marketplace_fitment_facts(uuid, integer, integer, varchar[], varchar[], varchar[], integer)"
 
 
 class Migration(migrations.Migration):
@@ -44,6 +45,7 @@ class Migration(migrations.Migration):
                     "markets",
                     "hardware_numbers",
                     "calibration_ids",
+                    "image_size_bytes",
                     function="marketplace_fitment_facts",
                     output_field=ArrayField(models.TextField()),
                 ),

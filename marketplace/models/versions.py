@@ -241,7 +241,7 @@ class Fitment(models.Model):
             GinIndex(fields=["calibration_ids"], name="fitment_calibration", condition=Q(live=True), fastupdate=False),
             GinIndex(  # the few that may fit a vehicle, by all facts at once
                 Func(
-                    *("model_id", "year_from", "year_to", "markets", "hardware_numbers", "calibration_ids"),
+                    *("model_id", "year_from", "year_to", "markets", "hardware_numbers", "calibration_ids", "image_size_bytes"),
                     function="marketplace_fitment_facts",
                     output_field=ArrayField(models.TextField()),
                 ),

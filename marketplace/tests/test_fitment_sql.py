@@ -265,7 +265,7 @@ def test_leaving_out_what_fits_would_be_noticed(monkeypatch):
     """The control: what is asked beforehand forgets that a fitment may state no calibration."""
     from marketplace import fitment
 
-    assert fitment.FACTS.endswith("f.calibration_ids)")
+    assert "f.calibration_ids" in fitment.FACTS
     monkeypatch.setattr(fitment, "FACTS", fitment.FACTS.replace("f.calibration_ids", "nullif(f.calibration_ids, '{}')"))
 
     with pytest.raises(AssertionError, match="may be fitted by"):
