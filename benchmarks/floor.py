@@ -370,11 +370,28 @@ SELECT id, kind, business_name, country, specialities, makes, verified, rating::
 """
 
 
+TUNERS_FOUND = TUNERS.replace("'ACTIVE'", "'ACTIVE' AND document @@ %s::tsquery")
+
+
 def list_tuners(environ):
-    rows = fetch(TUNERS, ())
+    query = dict(parse_qsl(environ["QUERY_STRING"]))
+    rows = find_tuners(query["q"]) if "q" in query else fetch(TUNERS, ())
     names = ("id", "kind", "business_name", "country", "specialities", "makes", "verified", "rating", "review_count", "follower_count")
     results = [dict(zip(names, row, strict=False)) for row in rows[:PAGE]]
-    return page_of(environ, rows, results, results[-1]["id"], str(rows[len(results) - 1][10]))
+    return page_of(environ, rows, results, *((results[-1]["id"], str(rows[len(results) - 1][10])) if results else ()))
+
+
+def find_tuners(text):
+    """As in a search of tunes."""
+    from tuners import search as reading
+
+    words = reading.words_of(text)
+    rows = fetch(TUNERS_FOUND, (reading.expression(words, reading.as_typed(words)),))
+    if not rows:
+        with lent_to(reading):
+            meant = reading.as_meant(words)
+        rows = fetch(TUNERS_FOUND, (reading.expression(words, meant),))
+    return rows
 
 
 def get_tune(environ, tune_id):

@@ -73,9 +73,11 @@ TUNERS = """
 INSERT INTO tuners_tunerprofile (id, kind, business_name, country, website, about, experience, specialities, makes, make_keys, name_key,
                                  search_text, verified, verified_at, status, suspension_reason, suspension_note, rating_sum, review_count,
                                  follower_count, fee_basis_points, hold_days, minimum_payout_minor, revision, created_at, updated_at, user_id)
-SELECT pg_temp.bench_id(2, j), 'TUNER', 'Dyno House ' || j, 'DE', '', '', '', '{}', '{}', '{}', 'dynohouse' || j, 'dyno house ' || j,
+SELECT pg_temp.bench_id(2, j), 'TUNER', 'Dyno House ' || j, 'DE', '', '', '', '{}', '{}', '{}', 'dyno house ' || j, 'dyno house ' || j,
        true, %(at)s, 'ACTIVE', '', '', 4 * (j %% 90), j %% 90, j %% 500, 1500, 14, 5000, 1, %(at)s, %(at)s, pg_temp.bench_id(1, 1000000 + j)
   FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS j;
+INSERT INTO tuners_tunerword (word, tuner_id)
+SELECT word, id FROM tuners_tunerprofile, unnest(string_to_array(search_text, ' ')) AS word;
 """
 
 TUNES = """

@@ -32,6 +32,16 @@ SELECT 'tuner ' || t.id || ' says ' || t.follower_count || ' followers; there ar
  WHERE t.follower_count <> coalesce(f.count, 0)
 """
 
+_WORDS = """
+WITH wanted AS (
+    SELECT DISTINCT word, t.id FROM tuners_tunerprofile t, unnest(string_to_array(t.search_text, ' ') || t.make_keys::text[]) AS word
+     WHERE t.status = 'ACTIVE' AND word <> ''
+), held AS (SELECT word::text COLLATE "default" AS word, tuner_id AS id FROM tuners_tunerword)
+SELECT 'tuner ' || id || ' is not found by ' || word FROM (TABLE wanted EXCEPT TABLE held) AS lost
+UNION ALL
+SELECT 'tuner ' || id || ' is found by ' || word || ', a word they have not' FROM (TABLE held EXCEPT TABLE wanted) AS left_over
+"""
+
 
 def _certifications() -> Iterator[tuple[str, str, str, int]]:
     for document in TunerCertification.objects.order_by("pk").iterator(chunk_size=200):
@@ -41,4 +51,5 @@ def _certifications() -> Iterator[tuple[str, str, str, int]]:
 register("tuners count their reviews", rows(_RATINGS))
 register("reports and appeals of reviews are where their review is", rows(_MODERATION))
 register("tuners count their followers", rows(_FOLLOWERS))
+register("tuners are found by the words of their profile", rows(_WORDS))
 register("certifications are stored as they were checked", objects(_certifications), reads_objects=True)

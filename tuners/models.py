@@ -3,9 +3,10 @@
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
-from django.db.models import Exists, F, Func, OuterRef, Q, Value
+from django.db.models import Exists, F, Func, OuterRef, Q
 from django.db.models.functions import Cast, NullIf
 
 from core.ids import new_id
@@ -63,6 +64,14 @@ class TunerProfile(models.Model):
     make_keys = ArrayField(models.CharField(max_length=80), default=list, blank=True)
     name_key = models.CharField(max_length=160)
     search_text = models.TextField(blank=True, default="")
+    document = models.GeneratedField(  # all that the list is searched and filtered by; the function's migration says what is in it
+        expression=Func(
+            *("name_key", "search_text", "make_keys", "specialities", "country", "verified", "rating_sum", "review_count"),
+            function="tuners_document",
+        ),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
 
     verified = models.BooleanField(default=False)
     verified_at = models.DateTimeField(null=True, blank=True)
@@ -130,10 +139,8 @@ class TunerProfile(models.Model):
             models.Index(F("follower_count").desc(), F("id").desc(), name="tuner_by_followers", condition=Q(status=TunerStatus.ACTIVE)),
             models.Index(F("name_key"), F("id"), name="tuner_by_name", condition=Q(status=TunerStatus.ACTIVE)),
             models.Index(F("created_at").desc(), F("id").desc(), name="tuner_by_age", condition=Q(status=TunerStatus.ACTIVE)),
-            GinIndex(fields=["specialities"], name="tuner_specialities"),
-            GinIndex(fields=["make_keys"], name="tuner_make_keys"),
-            GinIndex(fields=["search_text"], opclasses=["gin_trgm_ops"], name="tuner_search"),
-            GinIndex(Func(F("search_text"), Value(" "), function="string_to_array"), name="tuner_words"),  # a slip's neighbours
+            # What few tuners have is looked up, whatever the order: words and filters alike.
+            GinIndex(fields=["document"], name="tuner_document", fastupdate=False, condition=Q(status=TunerStatus.ACTIVE)),
         ]
 
     def __str__(self) -> str:
@@ -142,6 +149,20 @@ class TunerProfile(models.Model):
     @property
     def is_active(self) -> bool:
         return self.status == TunerStatus.ACTIVE
+
+
+class TunerWord(models.Model):
+    """A word of an active tuner's name, makes or their aliases: where a misspelt one of a search finds its neighbours.
+
+    Kept by the trigger `tunerprofile_words`. A row for each tuner and word, so that no two tuners ever write the same row.
+    """
+
+    pk = models.CompositePrimaryKey("word", "tuner_id")
+    word = models.CharField(max_length=160, db_collation="C")  # by bytes, so that a word's beginning is a range
+    tuner = models.ForeignKey(TunerProfile, on_delete=models.CASCADE, related_name="words")
+
+    def __str__(self) -> str:
+        return self.word
 
 
 class TunerApplication(models.Model):

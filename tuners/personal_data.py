@@ -10,7 +10,7 @@ from tuners.models import ReviewAppeal, TunerCertification, TunerFollow, TunerPr
 from tuners.names import name_key, search_text
 from tuners.services.follows import unfollow_all
 from users.models import Notice
-from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Holding, Provider, StoredFile
+from users.privacy import BOOKS_ARE_KEPT_FOR, AtDeletion, Excuse, Holding, Provider, StoredFile
 
 CLOSED_NAME = "Former tuner"
 
@@ -108,6 +108,11 @@ PROVIDER = Provider(
             },
             stays="user country",
             because="sold tunes and the books point to the row; the country is the one that sales were taxed by", until=BOOKS_ARE_KEPT_FOR,
+            withheld="document",
         ),
+    ),
+    excuses=(
+        Excuse("tuners.TunerProfile", "document", "Words of the profile's other columns, which the row derives from them by itself."),
+        Excuse("tuners.TunerWord", "*", "Single words of active tuners' names and makes; gone when the profile is closed."),
     ),
 )  # fmt: skip

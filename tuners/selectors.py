@@ -1,9 +1,12 @@
 """Reads of this app."""
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Aggregate, Case, Count, DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, QuerySet, Value, When
 
 from core.pagination import Key, Ordering
@@ -36,16 +39,24 @@ from tuners.models import (
     TunerProfile,
     TunerReview,
 )
+from tuners.search import Reading, as_meant, as_typed, expression, expression_of_filters, words_of
 from users.models import User
 
 MEDIAN_OVER = timedelta(days=90)
 
+# What `serializers.render_tuner` takes, in this order.
+TUNER_COLUMNS = (
+    "t.id, t.kind, t.business_name, t.country, t.specialities, t.makes, t.verified, t.rating::float8, t.review_count, t.follower_count"
+)
+TUNER_COLUMN_COUNT = 10
+# Column and direction; the id settles ties in the same direction.
 TUNER_ORDERINGS = {
-    "rating": Ordering("rating", Key("rating_order", desc=True), Key("id", desc=True)),
-    "popular": Ordering("popular", Key("follower_count", desc=True), Key("id", desc=True)),
-    "name": Ordering("name", Key("name_key"), Key("id")),
-    "newest": Ordering("newest", Key("created_at", desc=True), Key("id", desc=True)),
+    "rating": ("rating_order", "DESC"),
+    "popular": ("follower_count", "DESC"),
+    "name": ("name_key", "ASC"),
+    "newest": ("created_at", "DESC"),
 }
+WALKED, WALK_ON = 500, 8  # what one tuner in twenty-five has fills a page from the first, what one in two hundred from the others
 REASON_CODES: dict[str, str] = {ApplicationStatus.INFO_REQUESTED: "information_requested", ApplicationStatus.REJECTED: "rejected"}
 REPORT_DUE_AT = F("created_at") + Case(  # until when a report should be decided, as `policies.due_at` says of one
     When(reason__in=policies.HARMFUL, then=Value(policies.DECIDE_HARM_WITHIN)),
@@ -63,9 +74,92 @@ class Median(Aggregate):
     output_field = DurationField()
 
 
-def list_tuners() -> QuerySet[TunerProfile]:
-    """The tuners that anyone may discover."""
-    return TunerProfile.objects.active()
+@dataclass(frozen=True)
+class TunerPage:
+    """Rows of TUNER_COLUMNS and the position behind the last one, or None at the end."""
+
+    rows: list[tuple]
+    after: list[Any] | None
+
+
+def list_tuners(filters: Mapping[str, Any], *, ordering: str, after: Sequence[Any] | None, page_size: int) -> TunerPage:
+    """One page of the tuners that anyone may discover. `filters` are those of the API, validated.
+
+    One query; three when a search finds nothing as it was typed and may mean something else.
+    """
+    if "q" not in filters:
+        return _page(filters, "", ordering, after, page_size)
+    words = words_of(filters["q"])
+    if not words:
+        return TunerPage([], None)
+    typed = as_typed(words)
+    if after is not None:  # a later page asks what the first one asked
+        *after, reading = after if len(after) > 2 else [*after, typed]
+        return _page(filters, expression(words, reading), ordering, after, page_size, *([] if reading == typed else [reading]))
+    page = _page(filters, expression(words, typed), ordering, None, page_size)
+    if page.rows or (meant := as_meant(words)) == typed:
+        return page
+    return _page(filters, expression(words, meant), ordering, None, page_size, meant)
+
+
+def _page(
+    filters: Mapping[str, Any], query: str, ordering: str, after: Sequence[Any] | None, page_size: int, *noted: Reading
+) -> TunerPage:
+    """A page; `noted`, how the search was read otherwise than typed, goes into its cursor."""
+    sql, parameters = _statement(filters, query, ordering, after, page_size + 1)
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows = cursor.fetchall()
+    if len(rows) <= page_size:
+        return TunerPage(rows, None)
+    last = rows[page_size - 1]
+    return TunerPage(rows[:page_size], [last[TUNER_COLUMN_COUNT], last[0], *noted])
+
+
+def _statement(
+    filters: Mapping[str, Any], query: str, ordering: str, after: Sequence[Any] | None, limit: int
+) -> tuple[str, dict[str, Any]]:
+    """The SQL of a page and its parameters.
+
+    Conditions are first tried on the next WALKED tuners of the order: what many have fills the page from there. When what is found
+    there promises a page in WALK_ON times as many, these are tried. Only then all that meet the conditions are looked up by index
+    and sorted: they are few, or stand far behind.
+    """
+    column, direction = TUNER_ORDERINGS[ordering]
+    parameters: dict[str, Any] = {"limit": limit}
+    active = "t.status = 'ACTIVE'"
+    if after is not None:
+        active += f" AND (t.{column}, t.id) {'<' if direction == 'DESC' else '>'} (%(key)s, %(id)s)"
+        parameters |= {"key": after[0], "id": after[1]}
+    order = f"ORDER BY t.{column} {direction}, t.id {direction}"
+    shown = f"{TUNER_COLUMNS}, t.{column}"
+    if not (query := " & ".join(filter(None, [query, expression_of_filters(filters)]))):
+        return f"SELECT {shown} FROM tuners_tunerprofile t WHERE {active} {order} LIMIT %(limit)s", parameters
+    # From a subquery, so that Postgres can't tell how many meet it, and never reads all profiles for what it takes for many.
+    met = "t.document @@ (SELECT %(query)s::tsquery)"
+    parameters["query"] = query
+    if "min_rating" in filters:
+        met += " AND t.rating >= %(min_rating)s"
+        parameters["min_rating"] = filters["min_rating"]
+
+    def walk(count: int, needed: str) -> str:
+        walked = f"SELECT * FROM tuners_tunerprofile t WHERE {active} AND {needed} {order} LIMIT {count}"
+        return f"SELECT {shown} FROM ({walked}) AS t WHERE {met} {order} LIMIT %(limit)s"
+
+    # What is not needed is not executed: each of these conditions is asked once, before the first row.
+    near, further = "(SELECT count(*) FROM near)", "(SELECT count(*) FROM further)"
+    sql = f"""
+        WITH near AS MATERIALIZED ({walk(WALKED, "true")}),
+             further AS MATERIALIZED ({walk(WALKED * WALK_ON, f"{near} < %(limit)s AND {near} * {WALK_ON} >= %(limit)s")}),
+             met AS MATERIALIZED (SELECT t.id, t.{column} FROM tuners_tunerprofile t WHERE {active} AND {met})
+        SELECT * FROM near WHERE {near} = %(limit)s
+        UNION ALL
+        SELECT * FROM further WHERE {further} = %(limit)s
+        UNION ALL
+        (SELECT {shown} FROM (SELECT * FROM met AS t {order} LIMIT %(limit)s) AS few JOIN tuners_tunerprofile t USING (id)
+          WHERE {near} < %(limit)s AND {further} < %(limit)s {order})
+    """
+    return sql, parameters
 
 
 def get_tuner(tuner_id: UUID) -> TunerProfile:

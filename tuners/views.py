@@ -5,12 +5,11 @@ from typing import Any
 
 from rest_framework.response import Response
 
+from core.pagination import decode_cursor, encode_cursor
 from core.views import ApiView
 from tuners import selectors, services
-from tuners.filters import TunerFilter
 from tuners.models import TunerApplication, TunerProfile
 from tuners.serializers import (
-    TUNER_ROW,
     AppealOutput,
     ApplicationOutput,
     CertificationOutput,
@@ -29,8 +28,11 @@ class TunerListView(ApiView):
         """Suspended tuners are not in the list. `rating` orders by an average that counts a few unknown votes as four
         stars, so that one single five does not lead it; `popular` orders by followers."""
         params = self.params()
-        tuners = TunerFilter(params, queryset=selectors.list_tuners()).qs.values(*TUNER_ROW)
-        return self.page(tuners, selectors.TUNER_ORDERINGS[params["ordering"]], params=params, render=render_tuner)
+        bound_to = f"{params['ordering']}|{self.bound_to()}"
+        after = decode_cursor(params["cursor"], bound_to=bound_to) if "cursor" in params else None
+        page = selectors.list_tuners(params, ordering=params["ordering"], after=after, page_size=params["page_size"])
+        cursor = None if page.after is None else encode_cursor(page.after, bound_to=bound_to)
+        return Response({"next": self.next_url(cursor), "results": [render_tuner(row) for row in page.rows]})
 
 
 class TunerDetailView(ApiView):

@@ -15,7 +15,7 @@ from django.db import connection
 TUNES, TUNERS, RIDERS, MODELS, MAKES = 100_000, 5_000, 15_000, 400, 40
 TABLES = (
     *("users_user", "users_userprofile", "users_notice", "garage_vehiclemake", "garage_vehiclemodel", "garage_vehicle"),
-    *("garage_ecureadout", "garage_stockfile", "tuners_tunerprofile", "tuners_tunerreview", "marketplace_tune"),
+    *("garage_ecureadout", "garage_stockfile", "tuners_tunerprofile", "tuners_tunerword", "tuners_tunerreview", "marketplace_tune"),
     *("marketplace_tuneversion", "marketplace_tunefile", "marketplace_fitment", "marketplace_browserow", "marketplace_searchrow"),
     *("marketplace_searchword", "marketplace_searchphrase", "marketplace_purchase", "marketplace_license", "marketplace_grantedpurchase"),
     *("marketplace_download", "marketplace_favorite", "marketplace_flash"),
@@ -52,10 +52,12 @@ SELECT pg_temp.id('model', n), pg_temp.id('make', 1 + n % {MAKES}), 'MOTORCYCLE'
 INSERT INTO tuners_tunerprofile (id, kind, business_name, country, website, about, experience, specialities, makes, make_keys, name_key,
                                  search_text, verified, verified_at, status, suspension_reason, suspension_note, rating_sum, review_count,
                                  follower_count, fee_basis_points, hold_days, minimum_payout_minor, revision, created_at, updated_at, user_id)
-SELECT pg_temp.id('tuner', n), 'TUNER', 'House ' || pg_temp.letters(n), 'DE', '', '', '', ARRAY[(ARRAY['STREET', 'TRACK'])[1 + n % 2]], '{{}}',
-       ARRAY['make' || 1 + n % {MAKES}], 'house ' || pg_temp.letters(n), 'house ' || pg_temp.letters(n), true, now(), 'ACTIVE', '', '',
-       4 * (n % 90), n % 90, n % 500, 1500, 14, 5000, 1, timestamptz '2024-01-01' + n * interval '1 hour', now(), pg_temp.id('user', n)
-  FROM generate_series(1, {TUNERS}) AS n;
+SELECT pg_temp.id('tuner', n), 'TUNER', initcap(name), CASE WHEN n % 600 = 0 THEN 'KZ' ELSE 'DE' END, '', '', '', ARRAY[(ARRAY['STREET', 'TRACK'])[1 + n % 2]], '{{}}',
+       ARRAY['make' || 1 + n % {MAKES}], name, name, true, now(), 'ACTIVE', '', '',
+       CASE WHEN n % 700 = 0 THEN 5 ELSE 4 END * (n % 90), n % 90, n % 500, 1500, 14, 5000, 1, timestamptz '2024-01-01' + n * interval '1 hour', now(), pg_temp.id('user', n)
+  FROM generate_series(1, {TUNERS}) AS n
+ CROSS JOIN LATERAL (SELECT concat_ws(' ', 'house', pg_temp.letters(n), CASE WHEN n % 2 = 0 THEN 'tuning' ELSE 'racing' END) AS name) AS named;
+INSERT INTO tuners_tunerword (word, tuner_id) SELECT word, id FROM tuners_tunerprofile, unnest(string_to_array(search_text, ' ') || make_keys) AS word;
 
 CREATE TEMP TABLE one ON COMMIT DROP AS
 SELECT n, pg_temp.id('tune', n) AS id, pg_temp.id('version', n) AS version_id, pg_temp.id('file', n) AS file_id,
