@@ -392,9 +392,9 @@ FACTS = (
 )
 
 
-def may_fit_sql(vehicle: VehicleFacts) -> Sql | None:
-    """The ids of tunes that may be something else than a mismatch, as a query by the index of all facts of a fitment; None
-    for a vehicle whose model is not known, which that index can't find.
+def may_fit_sql(vehicle: VehicleFacts, *, most: int) -> Sql | None:
+    """The ids of tunes that may be something else than a mismatch, some of them twice, as a query by the index of all facts of a
+    fitment: all of them, or more than `most`. None for a vehicle whose model is not known, which that index can't find.
 
     It decides nothing: it leaves out what the forms above call a mismatch for one fact alone, and what is left is to be judged.
     Each fact of the vehicle has to be among those of one live fitment, or the fitment lists none, which is unknown. Instead of
@@ -414,13 +414,17 @@ def may_fit_sql(vehicle: VehicleFacts) -> Sql | None:
             where.append(f"{FACTS} && %s::text[]")
             parameters.append(words(letter, value, ""))
     facts, current, stock = " AND ".join(where), vehicle.calibration_id, vehicle.stock_calibration_id
+    fitments = "SELECT f.tune_id FROM marketplace_fitment f WHERE"
     if current is None:
-        return f"SELECT f.tune_id FROM marketplace_fitment f WHERE {facts}", parameters
+        return f"{fitments} {facts} LIMIT {most + 1}", parameters
+    # whichever are fewer: the tunes that left these calibrations, or the fitments with all other facts
     return (
-        f"SELECT f.tune_id FROM marketplace_fitment f WHERE {facts} AND {FACTS} && %s::text[]"
-        " UNION ALL SELECT f.tune_id FROM marketplace_tune t JOIN marketplace_fitment f ON f.tune_id = t.id"
-        f" WHERE t.listed AND t.calibration_ids_after @> %s::varchar[] AND {facts}",
-        [*parameters, words("C", current, stock, ""), [current] if stock is None else [current, stock], *parameters],
+        "WITH left_by AS MATERIALIZED (SELECT t.id AS tune_id FROM marketplace_tune t"
+        f" WHERE t.listed AND t.calibration_ids_after @> %s::varchar[] LIMIT {most + 1})"
+        f" ({fitments} {facts} AND {FACTS} && %s::text[] LIMIT {most + 1})"
+        f" UNION ALL SELECT left_by.tune_id FROM left_by WHERE (SELECT count(*) FROM left_by) <= {most}"
+        f" UNION ALL ({fitments} {facts} AND (SELECT count(*) FROM left_by) > {most} LIMIT {most + 1})",
+        [[current] if stock is None else [current, stock], *parameters, words("C", current, stock, ""), *parameters],
     )
 
 

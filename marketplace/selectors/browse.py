@@ -270,7 +270,7 @@ class Walk:
         """Which tunes may fit the vehicle, where the walk ends before it has judged them all."""
         if self.vehicle is None or self.verdict == MISMATCH or self.rows.each_model:
             return None
-        return may_fit_sql(self.vehicle)
+        return may_fit_sql(self.vehicle, most=FEW)
 
     def page(self, limit: int) -> tuple[str, list[Any]]:
         """The first tunes in the order, with their keys and masks. For a vehicle those that fit; of the first WALKED ones, where
@@ -299,12 +299,13 @@ class Walk:
         assert self.may_fit is not None
         may_fit, facts = self.may_fit
         found, found_parameters = self._judged(
-            limit, of=f"few JOIN {self.rows.table} ON {self.rows.tune} = few.tune_id", only=f"(SELECT count(*) FROM few) <= {FEW}"
+            limit,
+            of=f"(SELECT DISTINCT tune_id FROM few) AS found JOIN {self.rows.table} ON {self.rows.tune} = found.tune_id",
+            only=f"(SELECT count(*) FROM few) <= {FEW}",
         )
         onward, onward_parameters = self._judged(limit, only=f"(SELECT count(*) FROM few) > {FEW}")
-        few = f"SELECT DISTINCT may.tune_id FROM ({may_fit}) AS may LIMIT {FEW + 1}"
         return (
-            f"WITH few AS MATERIALIZED ({few}) ({found}) UNION ALL ({onward})",
+            f"WITH few AS MATERIALIZED ({may_fit}) ({found}) UNION ALL ({onward})",
             [*facts, *found_parameters, *onward_parameters],
         )
 
