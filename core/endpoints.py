@@ -1,6 +1,6 @@
 """The endpoint table: urls, access, limits, idempotency, caching, step-up and the OpenAPI schema come from its rows."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,12 +60,11 @@ class Endpoint(_Options, _Route):
         return self.tags[0] if self.tags else self.path.split("/", 1)[0]
 
 
-def urlpatterns_of(endpoints: Iterable[Endpoint]) -> list[URLResolver]:
-    """One url for each path, in the order of the table; the view gets its rows by method.
+FEW = 3  # routes that are compared one by one: another step costs as much
 
-    Paths are grouped by their first segment, so that a request is compared with a handful of prefixes and then with its
-    own group, not with every path there is.
-    """
+
+def urlpatterns_of(endpoints: Iterable[Endpoint]) -> list[URLPattern | URLResolver]:
+    """One url for each path of the table. The view gets its rows by method, and its `place` in the table for the documentation."""
     by_path: dict[str, dict[str, Endpoint]] = {}
     names: set[str] = set()
     for endpoint in endpoints:
@@ -76,12 +75,30 @@ def urlpatterns_of(endpoints: Iterable[Endpoint]) -> list[URLResolver]:
             raise ValueError(f"{endpoint.view.__name__} has no method for {endpoint.method} {endpoint.path}")
         rows[endpoint.method] = endpoint
         names.add(endpoint.name)
-    groups: dict[str, list[URLPattern]] = {}
+    targets: dict[str, tuple[Callable, str]] = {}
+    segments = list(dict.fromkeys(route.split("/", 1)[0] for route in by_path))
     for route, rows in by_path.items():
-        segment, rest = route.split("/", 1)
         view = _view_of(route, rows).as_view(rows=rows)
-        groups.setdefault(segment, []).append(path(rest, view, name=next(iter(rows.values())).name))
-    return [path(f"{segment}/", include(patterns)) for segment, patterns in groups.items()]
+        view.place = segments.index(route.split("/", 1)[0]), len(targets)
+        targets[route] = view, next(iter(rows.values())).name
+    return _grouped(targets)
+
+
+def _grouped(targets: dict[str, tuple[Callable, str]]) -> list[URLPattern | URLResolver]:
+    """Urls grouped by their first segment, large groups by their next one again: a path is compared with a few prefixes at
+    each step, not with every route there is. The largest group comes first, segments that are variables come last.
+    """
+    groups: dict[str, dict[str, tuple[Callable, str]]] = {}
+    for route, target in targets.items():
+        segment, slash, rest = route.partition("/")
+        groups.setdefault(segment + slash, {})[rest] = target
+    urls: list[URLPattern | URLResolver] = []
+    for prefix, group in sorted(groups.items(), key=lambda item: ("<" in item[0], item[0] != "", -len(item[1]))):
+        if prefix and len(group) > FEW:
+            urls.append(path(prefix, include(_grouped(group))))
+        else:
+            urls += [path(prefix + rest, view, name=name) for rest, (view, name) in group.items()]
+    return urls
 
 
 def _view_of(route: str, rows: dict[str, Endpoint]) -> type:

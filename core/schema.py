@@ -213,7 +213,10 @@ class EndpointSchema(AutoSchema):
 
 
 class RowEnumerator(EndpointEnumerator):
-    """Takes a path's methods from its rows."""
+    """Takes a path's methods from its rows, and paths in the order of the table, whatever the order of the urls."""
+
+    def get_api_endpoints(self, patterns=None, prefix=""):
+        return sorted(super().get_api_endpoints(patterns, prefix), key=lambda endpoint: endpoint[3].place)
 
     def get_allowed_methods(self, callback):
         return list(callback.initkwargs.get("rows", {}))

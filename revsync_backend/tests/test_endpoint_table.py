@@ -3,6 +3,7 @@
 import re
 
 import pytest
+from django.urls import resolve
 
 from core import problems
 from core.endpoints import SCOPES
@@ -58,6 +59,18 @@ def _routes(patterns, prefix=""):
 
 def test_every_url_is_a_row_and_every_row_a_url():
     check_urls(urlpatterns, ENDPOINTS)
+
+
+SAMPLES = {"uuid": "01a204a9-6d01-715c-885e-b9cda948ecf9", "int": "7", "slug": "a-slug", "str": "a.text"}
+
+
+@every_endpoint
+def test_its_path_leads_to_it(endpoint):
+    """Urls are tried in groups, not in the table's order: no route may catch what is another's."""
+    match = resolve("/api/v1/" + re.sub(r"<(\w+):\w+>", lambda variable: SAMPLES[variable[1]], endpoint.path))
+
+    assert match.route == f"api/v1/{endpoint.path}"
+    assert match.func.view_initkwargs["rows"][endpoint.method] == endpoint
 
 
 @every_endpoint
