@@ -365,6 +365,29 @@ class TestTokens:
             with pytest.raises(tokens.TokenInvalid):
                 tokens.read(token, token_type="access", at=NOW + timedelta(minutes=minutes))
 
+    def test_one_that_was_read_before_is_asked_again_what_can_change(self, settings):
+        """That the key signed it is remembered; its time, its key's place in the settings and its type are not."""
+        session, old_keys = UserDeviceFactory(signed_in_at=NOW), settings.JWT_SIGNING_KEYS
+        token = tokens.mint_access(session, at=NOW)
+        claims = tokens.read(token, token_type="access", at=NOW)
+
+        assert tokens.read(token, token_type="access", at=NOW) == claims
+        for minutes in (-1, 10):
+            self.is_refused(token, at=NOW + timedelta(minutes=minutes))
+        self.is_refused(token, token_type="refresh")
+        for forged in (f"{token[:-9]}{'A' if token[-9] != 'A' else 'B'}{token[-8:]}", f"{token}A"):
+            self.is_refused(forged)
+        for keys in ({"next": "n" * 48}, dict.fromkeys(old_keys, "o" * 48)):
+            settings.JWT_SIGNING_KEYS = keys
+            self.is_refused(token)
+        settings.JWT_SIGNING_KEYS = old_keys
+        assert tokens.read(token, token_type="access", at=NOW) == claims
+
+    @staticmethod
+    def is_refused(token, *, token_type="access", at=NOW):
+        with pytest.raises(tokens.TokenInvalid):
+            tokens.read(token, token_type=token_type, at=at)
+
     def test_no_role_in_it_is_asked(self, django_assert_num_queries):
         session = UserDeviceFactory()
         client = bearer(tokens.mint_access(session, at=clock.now()))
