@@ -3,10 +3,14 @@
 Nothing here may import Django: the settings import this module.
 """
 
+import json
+import logging
 import re
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import orjson
 import structlog
 
 # Belt and braces: nothing of the kind should reach a log call, and what does is blanked.
@@ -55,9 +59,16 @@ SHARED_PROCESSORS: list[Any] = [
 ]
 
 
+def _to_json(event: dict, *, default: Callable[[Any], Any]) -> str:
+    try:
+        return orjson.dumps(event, default=default).decode()
+    except TypeError:  # half a surrogate pair, a number of more than 64 bits
+        return json.dumps(event, default=default)
+
+
 def formatter_options(fmt: str) -> dict[str, Any]:
     """What renders a record: `json` or `text`."""
-    renderer = structlog.processors.JSONRenderer() if fmt == "json" else structlog.dev.ConsoleRenderer(colors=False)
+    renderer = structlog.processors.JSONRenderer(_to_json) if fmt == "json" else structlog.dev.ConsoleRenderer(colors=False)
     return {
         "()": structlog.stdlib.ProcessorFormatter,
         "foreign_pre_chain": SHARED_PROCESSORS,
@@ -67,6 +78,7 @@ def formatter_options(fmt: str) -> dict[str, Any]:
 
 def logging_config(*, level: str, fmt: str) -> dict:
     """Django's LOGGING: `fmt` is `json` or `text`."""
+    logging.logThreads = logging.logMultiprocessing = False  # no line shows names of threads and processes: they are not looked up
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *SHARED_PROCESSORS, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         logger_factory=structlog.stdlib.LoggerFactory(),
