@@ -4,6 +4,7 @@
 or a refusal would roll its own count back. `hit_approximate` counts in the cache, for what need not be exact.
 """
 
+import contextlib
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -100,11 +101,13 @@ def hit_approximate(name: str, key: object) -> Standing:
     now = time.time()
     window, elapsed = divmod(now, window_seconds)
     cache_key = f"limit:{name}:{key}:{int(window)}"
-    cache.add(cache_key, 0, timeout=window_seconds + 1)
     try:
         count = cache.incr(cache_key)
-    except ValueError:  # evicted between the two calls
+    except ValueError:  # the first of its window, or evicted
         count = 1
+        if not cache.add(cache_key, 1, timeout=window_seconds + 1):
+            with contextlib.suppress(ValueError):
+                count = cache.incr(cache_key)
     reset_seconds = int(window_seconds - elapsed) + 1
     if count > limit:
         raise RateLimited(limit=limit, window_seconds=window_seconds, retry_after_seconds=reset_seconds, name=name)

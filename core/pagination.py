@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 import orjson
@@ -97,9 +98,13 @@ def _rich(value: Any) -> Any:
     return value
 
 
+@lru_cache(maxsize=4)
+def _key_of(secret: str) -> bytes:
+    return hashlib.sha256(b"cursor\0" + secret.encode()).digest()
+
+
 def _tag(payload: bytes, bound_to: str) -> bytes:
-    key = hashlib.sha256(b"cursor\0" + settings.CURSOR_KEY.encode()).digest()
-    return hmac.new(key, payload + b"\0" + bound_to.encode(), hashlib.sha256).digest()[:_TAG_BYTES]
+    return hmac.digest(_key_of(settings.CURSOR_KEY), payload + b"\0" + bound_to.encode(), "sha256")[:_TAG_BYTES]
 
 
 def encode_cursor(values: Iterable[Any], *, bound_to: str) -> str:

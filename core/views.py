@@ -1,15 +1,16 @@
 """The base view. Everything that its row of the endpoint table declares is enforced here, before the method runs."""
 
-import copy
 import hashlib
 import uuid
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from django.db import transaction
 from django.db.models import QuerySet
 from rest_framework import exceptions as drf
+from rest_framework import serializers
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
@@ -20,9 +21,23 @@ from core.pagination import Ordering, paginate
 from core.peer import limit_key, peer_address
 from core.problems import limit_headers
 
-# What each query serializer makes of no parameters at all: its defaults, which are the same each time. Lists are asked so most
-# often, and building the serializer costs as much as reading a page.
-_without_parameters: dict[type, dict[str, Any]] = {}
+
+@cache
+def _reader(query: type[serializers.Serializer]) -> serializers.Serializer:
+    """A query's serializer, made once. Each that is made copies all of its fields, which costs as much as reading a page.
+
+    Requests share it because validating changes nothing of it: `run_validation` returns or raises, and context is handed
+    to validators and defaults, not kept by them. `is_valid()` would keep its findings: never call it on this one.
+    """
+    reader = query(context={"in_query": True})
+    _ = reader.fields  # made now, not by the first two requests at once
+    return reader
+
+
+@cache
+def _without_parameters(query: type[serializers.Serializer]) -> dict[str, Any]:
+    """What a query makes of no parameters at all, which is how lists are asked most often: its defaults."""
+    return _reader(query).run_validation({})
 
 
 class ApiView(APIView):
@@ -38,10 +53,15 @@ class ApiView(APIView):
     metadata_class = None  # OPTIONS is the CORS middleware's affair
     http_method_names = ["get", "post", "put", "patch", "delete", "head"]
 
+    def setup(self, request, *args, **kwargs):
+        super().setup(request, *args, **kwargs)
+        self._row = self.rows.get("GET" if request.method == "HEAD" else request.method)
+
     @property
     def endpoint(self) -> Endpoint:
         """The row of the method that runs."""
-        return self.rows["GET" if self.request.method == "HEAD" else self.request.method]
+        assert self._row is not None, "refused before anybody asks"
+        return self._row
 
     @property
     def allowed_methods(self) -> list[str]:
@@ -54,7 +74,7 @@ class ApiView(APIView):
         """Negotiate, then method, credentials, access, limits, step-up: in this order."""
         self.at = clock.now()
         self._limit_headers: dict[str, str] = {}
-        if ("GET" if request.method == "HEAD" else request.method) not in self.rows:
+        if self._row is None:
             raise drf.MethodNotAllowed(request.method)
         request.accepted_renderer, request.accepted_media_type = self.perform_content_negotiation(request)
         self.perform_authentication(request)
@@ -81,7 +101,7 @@ class ApiView(APIView):
         response = super().finalize_response(request, response, *args, **kwargs)
         for name, value in getattr(self, "_limit_headers", {}).items():
             response.headers.setdefault(name, value)
-        row = self.rows.get("GET" if request.method == "HEAD" else request.method)
+        row = self._row
         if response.status_code == 200 and row is not None and row.cache == "public" and request.user is None:
             self._make_cacheable(request, response)
         else:
@@ -115,22 +135,18 @@ class ApiView(APIView):
     def params(self) -> dict[str, Any]:
         """The validated query parameters; repeated and unknown ones are refused."""
         given = self.request.query_params
-        if not given and self.endpoint.query in _without_parameters:
-            return copy.deepcopy(_without_parameters[self.endpoint.query])
         for name in given:
             if len(given.getlist(name)) > 1:
                 raise InvalidInput.parameter(name, "repeated", "This parameter is given more than once.")
             if "\0" in given[name]:
                 raise InvalidInput.parameter(name, "invalid", "A NUL character is not allowed.")
-        serializer = self.endpoint.query(data=given.dict(), context={"request": self.request, "view": self, "in_query": True})
+        query = self.endpoint.query
+        assert query is not None, f"{self.endpoint.name} declares no query serializer"
         try:
-            serializer.is_valid(raise_exception=True)
+            return _reader(query).run_validation(given.dict()) if given else dict(_without_parameters(query))
         except drf.ValidationError as exc:
             exc.in_query = True
             raise
-        if not given:
-            _without_parameters[self.endpoint.query] = copy.deepcopy(dict(serializer.validated_data))
-        return serializer.validated_data
 
     def _refuse_parameters(self) -> None:
         for name in self.request.query_params:

@@ -1,6 +1,7 @@
 """Exact limits under parallel use, approximate ones, and hits that are taken back."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
@@ -68,6 +69,22 @@ def test_the_approximate_limit_counts_in_the_cache():
 
     with pytest.raises(RateLimited):
         limits.hit_approximate("default", "x")
+
+
+def test_the_approximate_limit_loses_no_hit_when_a_window_begins():
+    """Twenty at once, none of whom finds a count yet: one makes it, the others add to it."""
+    begin = threading.Barrier(20)
+
+    def hit(_number: int) -> bool:
+        begin.wait()
+        try:
+            limits.hit_approximate("default", "y")
+        except RateLimited:
+            return False
+        return True
+
+    with ThreadPoolExecutor(20) as threads:
+        assert sorted(threads.map(hit, range(20))) == [False] * 17 + [True] * 3
 
 
 @pytest.mark.django_db(transaction=True)
