@@ -89,16 +89,17 @@ def was_made_with(*, actor_id: UUID, operation: str, key: str, purchase: Purchas
     ).exists()
 
 
-# What a rider sees. Hand-written, because it is read often: one statement, rows straight to JSON's dicts. The page is cut
-# in a subquery: seven tables in one join cost Postgres 3 ms of planning, in two groups 0.4.
+# What a rider sees. Hand-written, because it is read often: one statement, rows straight to JSON's dicts, ids as texts (a hundred
+# UUID objects cost a seventh of the request). The page is cut in a subquery: seven tables in one join cost Postgres 3 ms of
+# planning, in two groups 0.4.
 
 _SHAPE = """
-SELECT p.id, p.number, p.vehicle_id, p.status, p.amount_minor, p.tax_minor, p.currency, p.refunded_minor, p.captured_minor,
+SELECT p.id::text, p.number, p.vehicle_id::text, p.status, p.amount_minor, p.tax_minor, p.currency, p.refunded_minor, p.captured_minor,
        p.created_at, greatest(p.updated_at, p.license_updated_at), p.paid_at, p.expires_at,
-       p.license_state, p.license_vehicle_id, p.reserved_until, p.was_granted, p.intent_id, p.client_secret,
-       t.id, p.tune_title, t.kind, t.category, t.price_minor, t.currency, t.rating_milli, t.rating_count, t.download_count,
-       t.flash_count, t.flash_success_count, t.images -> 0 ->> 'key', t.emissions_class, t.fitment_summary, v.id, v.version, v.published_at,
-       u.id, u.business_name, u.verified, u.rating, u.review_count
+       p.license_state, p.license_vehicle_id::text, p.reserved_until, p.was_granted, p.intent_id, p.client_secret,
+       t.id::text, p.tune_title, t.kind, t.category, t.price_minor, t.currency, t.rating_milli, t.rating_count, t.download_count,
+       t.flash_count, t.flash_success_count, t.images -> 0 ->> 'key', t.emissions_class, t.fitment_summary, v.id::text, v.version,
+       v.published_at, u.id::text, u.business_name, u.verified, u.rating::float8, u.review_count
   FROM (
     SELECT p.*, l.state AS license_state, l.vehicle_id AS license_vehicle_id, l.reserved_until, l.updated_at AS license_updated_at,
            EXISTS (SELECT FROM marketplace_grantedpurchase g WHERE g.purchase_id = p.id) AS was_granted, a.intent_id, a.client_secret
@@ -175,7 +176,7 @@ def _shaped(row: Sequence[Any]) -> dict[str, Any]:
                 "id": tuner_id,
                 "business_name": business_name,
                 "verified": verified,
-                "rating": None if tuner_rating is None else round(float(tuner_rating), 1),
+                "rating": None if tuner_rating is None else round(tuner_rating, 1),
                 "review_count": tuner_review_count,
             },
             "price_minor": price_minor,
