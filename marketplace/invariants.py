@@ -177,6 +177,9 @@ _LISTS = """
 SELECT 'tune ' || t.id || CASE WHEN t.listed THEN ' is on sale and not found' ELSE ' is found and not on sale' END
   FROM marketplace_tune t LEFT JOIN marketplace_searchrow s ON s.tune_id = t.id WHERE t.listed <> (s.tune_id IS NOT NULL)
 UNION ALL
+SELECT 'tune ' || s.tune_id || ' is searched under another list or filter than it has'
+  FROM marketplace_searchrow s WHERE s.marks <> marketplace_search_marks(s.tune_id)
+UNION ALL
 SELECT DISTINCT 'tune ' || t.id || ' is browsed and not on sale'
   FROM marketplace_browserow b JOIN marketplace_tune t ON t.id = b.tune_id WHERE NOT t.listed
 UNION ALL

@@ -86,11 +86,13 @@ class SearchRow(models.Model):
 
     tune = models.OneToOneField("marketplace.Tune", on_delete=models.CASCADE, primary_key=True, related_name="search_row")
     document = SearchVectorField()
+    marks = ArrayField(models.TextField(), db_default=[], help_text="Its lists and its values of filters, each as “name:value”.")
     popularity = models.PositiveIntegerField(default=0)
 
     class Meta:
         indexes = [
-            GinIndex(fields=["document"], name="searchrow_document", fastupdate=False),  # search; pending lists would slow the first reader
+            # search, with the filters that go with it; pending lists would slow the first reader
+            GinIndex(fields=["document", "marks"], name="searchrow_words", fastupdate=False),
             models.Index(fields=["-popularity", "-tune"], name="searchrow_popular"),  # a common word: the most popular candidates first
         ]
 

@@ -17,6 +17,7 @@ from django.db import connection
 from garage import catalog
 from marketplace.fitment import FIRST_MISMATCH, MATCH, MISMATCH, UNKNOWN, VehicleFacts, may_fit_sql, may_match, tune_mask_sql
 from marketplace.selectors.fitment import ecu_code
+from marketplace.selectors.matching import CANDIDATES, WORDS, Ordered, first_matching
 from marketplace.selectors.search import Reading, as_meant, as_typed, reading_of, terms_of
 
 # What `serializers.tunes.render_row` takes, in this order.
@@ -32,11 +33,6 @@ OWN_COLUMNS = (
 )
 OWN_COLUMN_COUNT = 12
 JOINS = "JOIN tuners_tunerprofile p ON p.id = t.tuner_id LEFT JOIN marketplace_tuneversion v ON v.id = t.latest_version_id"
-
-CANDIDATES = 500  # a common word has half a million tunes: only so many, the most popular, are ranked
-# The weights are those of description, codes and years, tuner and category and aliases, title and model. Nothing that
-# changes by itself is in it: a rank that moves would lose tunes between two pages.
-SCORE = "(1000000 * ts_rank('{0.05, 0.3, 0.5, 1.0}', s.document, ranking))::int"
 
 
 @dataclass(frozen=True)
@@ -69,6 +65,7 @@ PLAIN = {
     "min_price_minor": "b.price_minor >= %s",
     "max_price_minor": "b.price_minor <= %s",
 }
+MARKS = ("kind", "category", "tuner", "currency", "emissions_class")  # those that the index of words has too: migration 0037
 # Filters on one fitment, all of them on the same one.
 OF_FITMENT = {
     "year": "%s BETWEEN f.year_from AND f.year_to",
@@ -183,8 +180,8 @@ def _page(filters, scope, ordering, after, page_size, vehicle, verdict, reading=
     with connection.cursor() as cursor:
         cursor.execute(*statement(filters, scope, ordering, after, page_size + 1, vehicle, verdict, reading))
         rows = cursor.fetchall()
-        if len(rows) <= page_size and vehicle is not None and ordering != "relevance":
-            walk = _walk_of(filters, scope, ordering, after, vehicle, verdict, reading)
+        if len(rows) <= page_size and vehicle is not None and reading is None:
+            walk = _walk_of(filters, scope, ordering, after, vehicle, verdict)
             if walk.may_fit is not None:
                 cursor.execute(*walk.exceeds())
                 if cursor.fetchone()[0]:
@@ -349,15 +346,9 @@ def _walk_of(
     after: Sequence[Any] | None,
     vehicle: VehicleFacts | None,
     verdict: str | None,
-    reading: Reading | None,
 ) -> Walk:
     rows, order = _narrowest_rows(filters, scope, vehicle, verdict), ORDERS[ordering]
     where, parameters = _conditions(filters, scope, rows)
-    if reading is not None:
-        where.append(
-            f"{rows.tune} IN (SELECT s.tune_id FROM marketplace_searchrow s WHERE s.document @@ to_tsquery('revsync_search', %s))"
-        )
-        parameters.append(reading.match)
     if after is not None:
         where.append(f"(b.{order.column}, {rows.tune}) {'<' if order.descending else '>'} (%s, %s)")
         parameters += after
@@ -375,36 +366,13 @@ def statement(
     reading: Reading | None = None,
 ) -> tuple[str, list[Any]]:
     """The SQL of a page and its parameters. The text depends on which filters are given only, never on their values."""
-    if reading is not None and ordering == "relevance":
-        rows = _narrowest_rows(filters, scope, vehicle, verdict)
-        if rows.each_model:
-            rows = _rows_of(scope)
-        tune = rows.tune
-        where, parameters = _conditions(filters, scope, rows)
-        mask, masked = ("", []) if vehicle is None else tune_mask_sql(vehicle)
-        judged = select_mask = ""
-        if vehicle is not None:
-            judged = f" JOIN marketplace_tune t ON t.id = {tune} CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"
-            select_mask = ", fit.mask"
-            where.append(_VERDICT_CONDITION[verdict])
-        tables = f"marketplace_searchrow s JOIN {rows.table} ON {tune} = s.tune_id{judged}"
-        if where == ["b.listed"] and not judged:  # search rows exist for listed tunes only
-            tables, tune, where = "marketplace_searchrow s", "s.tune_id", ["true"]
-        inner = (
-            f"WITH hit AS MATERIALIZED (SELECT {tune} AS id, {SCORE} AS key{select_mask}"
-            f" FROM to_tsquery('revsync_search', %s) AS query, to_tsquery('revsync_search', %s) AS ranking, {tables}"
-            f" WHERE s.document @@ query AND {' AND '.join(where)} ORDER BY s.popularity DESC, s.tune_id DESC LIMIT {CANDIDATES})"
-            " SELECT * FROM hit"
-        )
-        parameters = [reading.match, reading.ranking, *masked, *parameters]
-        order = Order("key")
-        if after is not None:
-            inner += " WHERE (key, id) < (%s, %s)"
-            parameters += after
-        inner += " ORDER BY key DESC, id DESC LIMIT %s"
-        parameters.append(limit)
+    rows = _narrowest_rows(filters, scope, vehicle, verdict)
+    if reading is not None and rows.each_model:
+        rows = _rows_of(scope)
+    if reading is not None:
+        order, inner, parameters = _found_by_words(filters, scope, rows, ordering, after, limit, vehicle, verdict, reading)
     else:
-        walk = _walk_of(filters, scope, ordering, after, vehicle, verdict, reading)
+        walk = _walk_of(filters, scope, ordering, after, vehicle, verdict)
         order = walk.order
         inner, parameters = walk.page(limit)
     return _shown(inner, parameters, order, vehicle)
@@ -418,6 +386,51 @@ def _shown(inner: str, parameters: list[Any], order: Order, vehicle: VehicleFact
         f" ORDER BY w.key {order.direction}, w.id {order.direction}"
     )
     return sql, parameters
+
+
+def _found_by_words(
+    filters: Mapping[str, Any],
+    scope: Scope,
+    rows: Rows,
+    ordering: str,
+    after: Sequence[Any] | None,
+    limit: int,
+    vehicle: VehicleFacts | None,
+    verdict: str | None,
+    reading: Reading,
+) -> tuple[Order, str, list[Any]]:
+    """What a page of a search shows: the first tunes of the order that match; by relevance, of the most popular ones the best."""
+    by_relevance = ordering == "relevance"
+    order = ORDERS["popular" if by_relevance else ordering]
+    table, tune = rows.table, rows.tune
+    where, tested = _conditions(filters, scope, rows)
+    edge, edges = [rows.where], list(rows.parameters)
+    mask, may_fit = None, None
+    if vehicle is not None:
+        mask, may_fit = tune_mask_sql(vehicle), None if verdict == MISMATCH else may_fit_sql(vehicle, most=10**9)
+        where.append(_VERDICT_CONDITION[verdict])
+    elif by_relevance and where == ["b.listed"]:
+        table, tune, edge, where = WORDS, "b.tune_id", ["true"], ["true"]
+    if order.column == "price_minor" and "currency" in filters:
+        edge.append(PLAIN["currency"])
+        edges.append(filters["currency"])
+    if after is not None and not by_relevance:
+        edge.append(f"(b.{order.column}, {tune}) {'<' if order.descending else '>'} (%s, %s)")
+        edges += after
+    marks = [f"{name}:{filters[name]}" for name in MARKS if name in filters] + ([f"scope:{scope.id}"] if scope.id else [])
+    listed = Ordered(
+        table, tune, order.column, order.descending, (" AND ".join(edge), edges), (" AND ".join(where), tested),
+        marks, all_marked=mask is None and filters.keys() <= {"q", "make", "model", *MARKS}, mask=mask, among=may_fit,
+    )  # fmt: skip
+    matching, parameters = first_matching(listed, reading, CANDIDATES if by_relevance else limit, scored=by_relevance)
+    shown = ", mask" if mask else ""
+    if not by_relevance:
+        return order, f"SELECT id, place AS key{shown} FROM ({matching}) AS met", parameters
+    inner = f"WITH hit AS MATERIALIZED ({matching}) SELECT id, score AS key{shown} FROM hit"
+    if after is not None:
+        inner += " WHERE (score, id) < (%s, %s)"
+        parameters += after
+    return Order("score"), f"{inner} ORDER BY score DESC, id DESC LIMIT %s", [*parameters, limit]
 
 
 _VERDICT_CONDITION = {

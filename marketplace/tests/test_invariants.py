@@ -96,6 +96,7 @@ DAMAGES = {
     "a flash": ("tunes count their flashes", "UPDATE marketplace_tune SET flash_count = 2"),
     "a count of downloads": ("tunes count their downloads", "UPDATE marketplace_tune SET download_count = 2"),
     "the search": (LISTS, "DELETE FROM marketplace_searchrow"),
+    "a mark of the search": (LISTS, "UPDATE marketplace_searchrow SET marks = marks[2:]"),
     "a listing": (LISTS, "UPDATE marketplace_tune SET listed = false"),
     "a list": (LISTS, "DELETE FROM marketplace_browserow WHERE scope = 'ECU'"),
     "a hardware number": (LISTS, "UPDATE marketplace_fitment SET hardware_numbers = '{OTHER}'"),
