@@ -99,7 +99,8 @@ INSERT INTO marketplace_browserow (scope_id, scope, tune_id, years, published_at
 SELECT scope.id, scope.name, t.id, ARRAY[year, year + 1, year + 2, year + 3, year + 4], t.published_at, t.currency, t.price_minor, t.rating_milli,
        t.rating_score, t.popularity, t.kind, t.category, t.emissions_class, t.fuel_octane, t.fuel_scale, t.tuner_id
   FROM one JOIN marketplace_tune t USING (id)
- CROSS JOIN LATERAL (VALUES ('MODEL', pg_temp.id('model', model)), ('MAKE', pg_temp.id('make', 1 + model % {MAKES}))) AS scope (name, id);
+ CROSS JOIN LATERAL (VALUES ('MODEL', pg_temp.id('model', model)), ('MAKE', pg_temp.id('make', 1 + model % {MAKES})),
+                            ('ECU', marketplace_ecu_scope('RSH-' || model || '-' || n / 2 % 2, pg_temp.id('model', model)))) AS scope (name, id);
 INSERT INTO marketplace_searchrow (tune_id, document, popularity)
 SELECT t.id, setweight(to_tsvector('revsync_search', t.title || ' make' || 1 + model % {MAKES}), 'A')
              || setweight(to_tsvector('revsync_search', replace(t.category, '_', ' ')), 'B'), t.popularity
@@ -119,7 +120,8 @@ SELECT pg_temp.id('vehicle', n), 'MOTORCYCLE', '', 'Make' || 1 + (1 + n % 20) % 
        now() - n * interval '1 day', now(), pg_temp.id('readout', n), pg_temp.id('user', {TUNERS} + CASE WHEN n <= 60 THEN 1 ELSE n END), pg_temp.id('model', 1 + n % 20)
   FROM generate_series(1, {RIDERS}) AS n;
 INSERT INTO garage_ecureadout (id, hardware_number, calibration_id, image_size_bytes, read_at, received_at, vehicle_id)
-SELECT pg_temp.id('readout', n), 'RSH-' || 1 + n % 20 || '-1', 'RSC-' || 1 + n % 20 || '-1', 65536, now() - n * interval '1 hour', now(), pg_temp.id('vehicle', CASE WHEN n <= 200 THEN 1 ELSE n END)
+SELECT pg_temp.id('readout', n), CASE n WHEN 20 THEN 'RSH-NONE' ELSE 'RSH-' || 1 + n % 20 || '-1' END,
+       CASE n WHEN 40 THEN 'RSC-NONE' ELSE 'RSC-' || 1 + n % 20 || '-1' END, 65536, now() - n * interval '1 hour', now(), pg_temp.id('vehicle', CASE WHEN n <= 200 THEN 1 ELSE n END)
   FROM generate_series(1, {RIDERS}) AS n;
 INSERT INTO garage_stockfile (id, upload_id, name, storage_key, format, sha256, size_bytes, image_base, image_sha256, image_size_bytes,
                               hardware_number, calibration_id, created_at, readout_id, vehicle_id)
@@ -169,6 +171,8 @@ class ManyRows:
 
     rider_id: UUID
     vehicle_id: UUID
+    other_ecu_id: UUID  # the rider's, of the most popular model: no tune lists its hardware number
+    other_calibration_id: UUID  # likewise, and no tune lists its calibration
     tuner_user_id: UUID
     tuner_id: UUID
     tune_id: UUID
@@ -189,7 +193,7 @@ def loaded() -> Iterator[ManyRows]:
             cursor.execute(f"ANALYZE {', '.join(TABLES)}")
             cursor.execute("SELECT relname FROM pg_class WHERE relname = ANY(%s) AND reltuples >= 5000", [list(TABLES)])
             large = frozenset(name for (name,) in cursor.fetchall())
-            wanted = [("user", TUNERS + 1), ("vehicle", 1), ("user", 1), ("tuner", 1), ("tune", 1000), ("purchase", 1000)]
+            wanted = [("user", TUNERS + 1), ("vehicle", 1), ("vehicle", 20), ("vehicle", 40), ("user", 1), ("tuner", 1), ("tune", 1000), ("purchase", 1000)]
             cursor.execute("SELECT " + ", ".join(["pg_temp.id(%s, %s)"] * len(wanted)), [value for pair in wanted for value in pair])
             yield ManyRows(*cursor.fetchone(), large_tables=large)
         finally:
