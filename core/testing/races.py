@@ -12,7 +12,7 @@ from django.db.models import Model
 from core.exceptions import DomainError
 
 PATIENCE_SECONDS = 60  # twenty threads of a busy machine may need long until all of them stand at the line
-ROW_LOCK = re.compile(r" FOR (NO KEY |KEY )?(UPDATE|SHARE)( OF [^ ]+)?")
+ROW_LOCK = re.compile(r" FOR (NO KEY |KEY )?(UPDATE|SHARE)( OF [^ ]+)?( SKIP LOCKED)?")
 
 
 def race(

@@ -6,7 +6,7 @@ notice an hour. So a publication waits for nobody, and several at once are one n
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -78,7 +78,7 @@ def change_search(*, owner: User, search_id: UUID, changes: dict[str, Any], revi
 def delete_search(*, owner: User, search_id: UUID, revision: int | None) -> None:
     """Forget an own search. Locks account and search. Raises: SavedSearchNotFound, StaleRevision."""
     with transaction.atomic():
-        search = _lock(owner, search_id, no_key=False)  # a match that is just being made waits, and finds no search
+        search = _lock(owner, search_id)  # a match that is just being made waits, and finds no search
         _ensure_revision(search, revision)
         search.delete()
 
@@ -87,9 +87,9 @@ def _lock_account(owner: User) -> None:
     User.objects.select_for_update(no_key=True).get(pk=owner.pk)
 
 
-def _lock(owner: User, search_id: UUID, *, no_key: bool = True) -> SavedSearch:
+def _lock(owner: User, search_id: UUID) -> SavedSearch:
     _lock_account(owner)
-    search = SavedSearch.objects.select_for_update(no_key=no_key).filter(owner=owner, pk=search_id).first()
+    search = SavedSearch.objects.select_for_update(no_key=True).filter(owner=owner, pk=search_id).first()
     if search is None:
         raise SavedSearchNotFound
     return search
@@ -122,6 +122,7 @@ def _ask(search: SavedSearch, *, query: dict[str, Any], vehicle_id: UUID | None)
 
 # Comparing
 
+_HOLD = "SELECT id, revision FROM marketplace_savedsearch WHERE id = ANY(%s) ORDER BY id FOR SHARE"
 _NOTE = """
 INSERT INTO marketplace_savedsearchmatch (search_id, tune_id, matched_at)
 SELECT s.id, t.id, %s FROM marketplace_savedsearch s CROSS JOIN marketplace_tune t
@@ -134,7 +135,8 @@ def match_listing_changes(*, at: datetime) -> int:
     """Find the searches that tunes came to match since the last time; returns how many pairs are new. Called by the schedule.
 
     Takes the notes that no other worker has, some at a time, each time in one transaction: what is noted stays until it was
-    compared. Idempotent; two workers at the same tune make one row of each pair. Holds the owners, then searches and tune.
+    compared. Idempotent; two workers at the same tune make one row of each pair. Holds the owners, then searches and tune: a
+    search that was changed while it was compared is compared once more.
     """
     made = 0
     while True:
@@ -155,15 +157,25 @@ def _match(tune_id: UUID, changes: Sequence[ListingChange], *, at: datetime) -> 
     before = None if any(change.newly_listed for change in changes) else _before(changes)
     made, candidates = 0, selectors.list_candidates(tune)
     for start in range(0, len(candidates), SEARCHES_AT_ONCE):
-        found = selectors.find_matching(tune_id, candidates[start : start + SEARCHES_AT_ONCE])
-        if found and before is not None:
-            found -= selectors.find_matching(tune_id, found, before=before)
+        revisions = dict(
+            SavedSearch.objects.filter(pk__in=candidates[start : start + SEARCHES_AT_ONCE]).values_list("pk", "revision")
+        )
+        found = _news_for(revisions, tune_id, before)
         if found:
             hold_users(*SavedSearch.objects.filter(pk__in=found).values_list("owner_id", flat=True))  # before a row of theirs
             with connection.cursor() as cursor:
+                cursor.execute(_HOLD, [list(found)])
+                if changed := {search_id for search_id, revision in cursor.fetchall() if revision != revisions[search_id]}:
+                    found = found - changed | _news_for(changed, tune_id, before)  # they may ask something else by now
                 cursor.execute(_NOTE, [at, list(found), tune_id])
                 made += cursor.rowcount
     return made
+
+
+def _news_for(search_ids: Collection[UUID], tune_id: UUID, before: Before | None) -> set[UUID]:
+    """Which of these searches the tune matches, and did not match before it changed."""
+    found = selectors.find_matching(tune_id, search_ids)
+    return found - selectors.find_matching(tune_id, found, before=before) if found and before is not None else found
 
 
 def _before(changes: Sequence[ListingChange]) -> Before:
