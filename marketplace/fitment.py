@@ -392,14 +392,16 @@ FACTS = (
 )
 
 
-def may_fit_sql(vehicle: VehicleFacts, *, most: int) -> Sql | None:
-    """The ids of tunes that may be something else than a mismatch, some of them twice, as a query by the index of all facts of a
-    fitment: all of them, or more than `most`. None for a vehicle whose model is not known, which that index can't find.
+def may_fit_sql(vehicle: VehicleFacts, *, most: int, matching: bool = False) -> Sql | None:
+    """The ids of tunes that may be something else than a mismatch, or only those that may be a match, some of them twice, as a
+    query by the index of all facts of a fitment: all of them, or more than `most`. None for a vehicle whose model is not known,
+    which that index can't find.
 
     It decides nothing: it leaves out what the forms above call a mismatch for one fact alone, and what is left is to be judged.
     Each fact of the vehicle has to be among those of one live fitment, or the fitment lists none, which is unknown. Instead of
     the calibration in the ECU the stock one may be listed; and where neither is, the tune's own versions must have left the one
-    in the ECU there, and a known stock one as well. Held by the property test: no pair that fits is left out.
+    in the ECU there, and a known stock one as well. A match lists each fact. Held by the property test: nothing that fits is
+    left out.
     """
     if vehicle.model_id is None:
         return None
@@ -407,16 +409,20 @@ def may_fit_sql(vehicle: VehicleFacts, *, most: int) -> Sql | None:
     def words(letter: str, *values: object) -> list[str]:
         return [f"{vehicle.model_id}{letter}{value}" for value in values if value is not None]
 
+    none = None if matching else ""
     where = ["f.live", "f.model_id = %s", f"{FACTS} @> %s::text[]"]
     parameters: list[Any] = [vehicle.model_id, words("Y", vehicle.year) + words("S", vehicle.image_size_bytes)]
     for letter, value in (("M", _known_market(vehicle)), ("H", vehicle.hardware_number)):
         if value is not None:
             where.append(f"{FACTS} && %s::text[]")
-            parameters.append(words(letter, value, ""))
+            parameters.append(words(letter, value, none))
     facts, current, stock = " AND ".join(where), vehicle.calibration_id, vehicle.stock_calibration_id
     fitments = "SELECT f.tune_id FROM marketplace_fitment f WHERE"
     if current is None:
         return f"{fitments} {facts} LIMIT {most + 1}", parameters
+    calibration = words("C", current, stock, none)
+    if matching:
+        return f"{fitments} {facts} AND {FACTS} && %s::text[] LIMIT {most + 1}", [*parameters, calibration]
     # whichever are fewer: the tunes that left these calibrations, or the fitments with all other facts
     return (
         "WITH left_by AS MATERIALIZED (SELECT t.id AS tune_id FROM marketplace_tune t"
@@ -424,7 +430,7 @@ def may_fit_sql(vehicle: VehicleFacts, *, most: int) -> Sql | None:
         f" ({fitments} {facts} AND {FACTS} && %s::text[] LIMIT {most + 1})"
         f" UNION ALL SELECT left_by.tune_id FROM left_by WHERE (SELECT count(*) FROM left_by) <= {most}"
         f" UNION ALL ({fitments} {facts} AND (SELECT count(*) FROM left_by) > {most} LIMIT {most + 1})",
-        [[current] if stock is None else [current, stock], *parameters, words("C", current, stock, ""), *parameters],
+        [[current] if stock is None else [current, stock], *parameters, calibration, *parameters],
     )
 
 

@@ -267,7 +267,7 @@ class Walk:
         """Which tunes may fit the vehicle, where the walk ends before it has judged them all."""
         if self.vehicle is None or self.verdict == MISMATCH or self.rows.each_model:
             return None
-        return may_fit_sql(self.vehicle, most=FEW)
+        return may_fit_sql(self.vehicle, most=FEW, matching=self.verdict == MATCH)
 
     def page(self, limit: int) -> tuple[str, list[Any]]:
         """The first tunes in the order, with their keys and masks. For a vehicle those that fit; of the first WALKED ones, where

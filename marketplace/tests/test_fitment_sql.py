@@ -8,6 +8,7 @@ import json
 import random
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from itertools import product
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID, uuid4
@@ -95,9 +96,9 @@ class Shelf:
             cursor.execute(f"SELECT t.id, {expression} FROM marketplace_tune t", parameters)
             return dict(cursor.fetchall())
 
-    def may_fit(self, vehicle: VehicleFacts, *, most: int) -> list[UUID] | None:
+    def may_fit(self, vehicle: VehicleFacts, *, most: int, matching: bool = False) -> list[UUID] | None:
         """The tunes that a list for a vehicle judges when little fits: all, or more than `most`; None where it judges every tune."""
-        asked = may_fit_sql(vehicle, most=most)
+        asked = may_fit_sql(vehicle, most=most, matching=matching)
         if asked is None:
             return None
         with connection.cursor() as cursor:
@@ -216,13 +217,14 @@ def agreement(seed: int) -> Counter:
                 closest[file["tune_id"]] = mask if held is None else min(held, mask)
         assert shelf.tune_masks(vehicle) == closest, f"seed {seed}: {vehicle}"
         fitting = {tune for tune, mask in closest.items() if mask is not None and mask < FIRST_MISMATCH}
-        for most in (1000, 3):
-            may_fit = shelf.may_fit(vehicle, most=most)
-            if may_fit is not None and len(may_fit) <= most:
-                assert fitting <= set(may_fit), f"seed {seed}: {vehicle} may be fitted by {fitting - set(may_fit)}"
+        matches = {tune for tune, mask in closest.items() if mask == 0}
+        for most, matching in product((1000, 3), (False, True)):
+            found, wanted = shelf.may_fit(vehicle, most=most, matching=matching), matches if matching else fitting
+            if found is not None and len(found) <= most:
+                assert wanted <= set(found), f"seed {seed}: {vehicle} may be fitted by {wanted - set(found)}"
                 seen[f"asked for {most}"] += 1
-                if most == 1000:
-                    seen["left out"] += len(closest.keys() - set(may_fit))
+                if most == 1000 and not matching:
+                    seen["left out"] += len(closest.keys() - set(found))
                     seen["others"] += len(closest.keys() - fitting)
         seen["pairs"] += len(in_sql)
     return seen
