@@ -10,6 +10,7 @@ from django.db import connection
 
 _READS = ("SELECT", "WITH")
 _WRITES = ("INSERT", "UPDATE", "DELETE")
+FEW = 500  # whether any row has a common word is seen in the first ones: that is not to read a table
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,12 @@ def _walk(node: dict[str, Any], plan: Plan) -> None:
     kind = node["Node Type"]
     if "Index Name" in node:
         plan.indexes.add(node["Index Name"])
-    if kind == "Seq Scan":
-        plan.read_whole.add(node["Relation Name"])
     if kind in {"Seq Scan", "Index Scan", "Index Only Scan", "Bitmap Index Scan", "Bitmap Heap Scan", "Tid Scan", "Tid Range Scan"}:
         dropped = node.get("Rows Removed by Filter", 0) + node.get("Rows Removed by Index Recheck", 0)
         # rows of a node are an average over its loops, those that it dropped too
-        plan.rows_read += round((node.get("Actual Rows", 0) + dropped) * node.get("Actual Loops", 0))
+        read = round((node.get("Actual Rows", 0) + dropped) * node.get("Actual Loops", 0))
+        plan.rows_read += read
+        if kind == "Seq Scan" and (read > FEW or "Actual Loops" not in node):
+            plan.read_whole.add(node["Relation Name"])
     for child in node.get("Plans", ()):
         _walk(child, plan)

@@ -101,9 +101,11 @@ SELECT scope.id, scope.name, t.id, ARRAY[year, year + 1, year + 2, year + 3, yea
   FROM one JOIN marketplace_tune t USING (id)
  CROSS JOIN LATERAL (VALUES ('MODEL', pg_temp.id('model', model)), ('MAKE', pg_temp.id('make', 1 + model % {MAKES})),
                             ('ECU', marketplace_ecu_scope('RSH-' || model || '-' || n / 2 % 2, pg_temp.id('model', model)))) AS scope (name, id);
-INSERT INTO marketplace_searchrow (tune_id, document, popularity)
+INSERT INTO marketplace_searchrow (tune_id, document, popularity, marks)
 SELECT t.id, setweight(to_tsvector('revsync_search', t.title || ' make' || 1 + model % {MAKES}), 'A')
-             || setweight(to_tsvector('revsync_search', replace(t.category, '_', ' ')), 'B'), t.popularity
+             || setweight(to_tsvector('revsync_search', replace(t.category, '_', ' ')), 'B'), t.popularity,
+       ARRAY['category:' || t.category, 'tuner:' || t.tuner_id, 'currency:' || t.currency,
+             'scope:' || pg_temp.id('model', model), 'scope:' || pg_temp.id('make', 1 + model % {MAKES})]
   FROM one JOIN marketplace_tune t USING (id);
 INSERT INTO marketplace_searchword (word)
 SELECT DISTINCT pg_temp.letters(n) FROM generate_series(0, 29999) AS n UNION SELECT 'make' || n FROM generate_series(1, {MAKES}) AS n

@@ -79,17 +79,22 @@ BROWSE = [
     Screen("favourites", "marketplace/favorites/", {"favorite_own_newest"}, of="rider"),
 ]
 SEARCH = [
-    # A common word has so many tunes that the most popular ones are walked through until 500 have it.
-    Screen("common word", TUNES, {"searchrow_popular"}, {"q": "stage"}, rows=4000),
-    Screen("rare word", TUNES, {"searchrow_document"}, {"q": "{word}"}),
-    Screen("unknown word", TUNES, {"searchrow_document", "searchword_trigrams"}, {"q": "qqqqxxxxzzzz"}, finds=False),
-    Screen("typo", TUNES, {"searchrow_document", "searchword_trigrams"}, {"q": "{typo}"}, rows=4000),
-    Screen("two words", TUNES, {"searchrow_document"}, {"q": "stage {word}"}, rows=1500),
+    # A common word has so many tunes that the most popular ones are walked through until 250 have it.
+    Screen("common word", TUNES, {"searchrow_popular"}, {"q": "stage"}, rows=2000),
+    Screen("rare word", TUNES, {"searchrow_words"}, {"q": "{word}"}),
+    Screen("unknown word", TUNES, {"searchrow_words", "searchword_trigrams"}, {"q": "qqqqxxxxzzzz"}, finds=False, rows=1000),
+    Screen("typo", TUNES, {"searchrow_words", "searchword_prefix"}, {"q": "{typo}"}, rows=2000),
+    Screen("two words", TUNES, {"searchrow_words"}, {"q": "stage {word}"}, rows=1500),
+    # What many tunes have, and none has together: looked for among the first 200, then in the index.
+    Screen("two common words", TUNES, {"searchrow_words"}, {"q": "economy track"}, finds=False, rows=1000),
+    Screen("two common words, newest", TUNES, {"searchrow_words"}, {"q": "economy track", "ordering": "newest"}, finds=False, rows=1500),
+    Screen("no such word of a model", TUNES, {"searchrow_words"}, {**MODEL, "q": "make7"}, finds=False, rows=1500),
+    Screen("no such word of a category", TUNES, {"searchrow_words"}, {"category": "TRACK", "q": "economy"}, finds=False, rows=1500),
     # Each make and each combination of values is counted to 1,001 at most, once a minute.
     Screen("facets", f"{TUNES}facets/", {"tune_facets", "tune_price"}, rows=160_000),
     Screen("facets of a model", f"{TUNES}facets/", {"browserow_facets", "browserow_price"}, MODEL, rows=25_000),
     Screen("suggest", f"{TUNES}suggest/", {"searchphrase_prefix"}, {"q": "make1"}),
-    Screen("suggest with a typo", f"{TUNES}suggest/", {"searchphrase_trigrams"}, {"q": "{typo}"}, rows=4000),
+    Screen("suggest with a typo", f"{TUNES}suggest/", {"searchphrase_prefix"}, {"q": "{typo}"}, rows=4000),
 ]
 DETAIL = [
     Screen("one tune", f"{TUNES}{{tune}}/", {"marketplace_tune_pkey"}),
