@@ -32,7 +32,7 @@ SELECT 'tuner ' || t.id || ' says ' || t.follower_count || ' followers; there ar
  WHERE t.follower_count <> coalesce(f.count, 0)
 """
 
-_WORDS = """
+WORDS = """
 WITH wanted AS (
     SELECT DISTINCT word, t.id FROM tuners_tunerprofile t, unnest(string_to_array(t.search_text, ' ') || t.make_keys::text[]) AS word
      WHERE t.status = 'ACTIVE' AND word <> ''
@@ -51,5 +51,5 @@ def _certifications() -> Iterator[tuple[str, str, str, int]]:
 register("tuners count their reviews", rows(_RATINGS))
 register("reports and appeals of reviews are where their review is", rows(_MODERATION))
 register("tuners count their followers", rows(_FOLLOWERS))
-register("tuners are found by the words of their profile", rows(_WORDS))
+register("tuners are found by the words of their profile", rows(WORDS))
 register("certifications are stored as they were checked", objects(_certifications), reads_objects=True)

@@ -16,7 +16,6 @@ from tuners.enums import Speciality
 from tuners.names import make_key, name_key
 
 MAX_WORDS = 8
-MOST_MISSPELT = 4
 MOST_NEIGHBOURS = 4
 SHORTEST_INSIDE = 3  # two letters stand inside nearly every name
 SHORTEST_OF_SPECIALITY = 4  # "and" and "to" are words of their labels
@@ -56,7 +55,7 @@ def as_typed(words: Sequence[str]) -> Reading:
 
 def as_meant(words: Sequence[str]) -> Reading:
     """How a search that found nothing may be read. One query."""
-    strange = [word for word in words if not _specialities(word)][:MOST_MISSPELT]
+    strange = [word for word in words if not _specialities(word)]
     spelled = [(word, half) for word in strange for alternative in _alternatives(word) for half in alternative.split()]
     asked = {"words": strange, "of": [word for word, _ in spelled], "spellings": [spelling for _, spelling in spelled]}
     with connection.cursor() as cursor:
