@@ -8,6 +8,7 @@ entity tags, signed cursors, security headers, health checks of the connection. 
 
 import base64
 import contextlib
+import functools
 import hashlib
 import hmac
 import json
@@ -123,17 +124,27 @@ OF_FITMENT = {
     "market": "%s = ANY(f.markets)",
     "hardware_number": "f.hardware_numbers @> ARRAY[%s]::varchar[]",
 }
+# The lists of a number, one for each model that has it: their ids begin alike.
+OF_NUMBER = """
+WITH RECURSIVE ends AS (
+  SELECT marketplace_ecu_scope(%s, '00000000-0000-0000-0000-000000000000') AS low,
+         marketplace_ecu_scope(%s, 'ffffffff-ffff-ffff-ffff-ffffffffffff') AS high
+), list AS (
+  SELECT high, (SELECT scope_id FROM marketplace_browserow WHERE scope_id BETWEEN low AND high ORDER BY scope_id LIMIT 1) AS id FROM ends
+  UNION ALL
+  SELECT high, (SELECT scope_id FROM marketplace_browserow WHERE scope_id > list.id AND scope_id <= high ORDER BY scope_id LIMIT 1)
+    FROM list WHERE list.id IS NOT NULL
+)
+SELECT DISTINCT one.* FROM list CROSS JOIN LATERAL (
+  SELECT b.tune_id AS id, b.{column} AS key FROM marketplace_browserow b WHERE b.scope_id = list.id
+   ORDER BY b.{column} {direction}, b.tune_id {direction} LIMIT 21) AS one
+ ORDER BY key {direction}, id {direction} LIMIT 21
+"""
+WALKED, FEW = 500, 2000  # tunes for a vehicle: so many are judged on the way, and then so many that may fit
 SCOPE = """
 SELECT model.id FROM garage_vehiclemodel model JOIN garage_vehiclemake make ON make.id = model.make_id WHERE make.name = %s AND model.name = %s
 """
 SCOPE_OF_MAKE = "SELECT id FROM garage_vehiclemake WHERE name = %s"
-SEARCH = """
-WITH hit AS MATERIALIZED (
-  SELECT s.tune_id AS id, (1000000 * ts_rank('{0.05, 0.3, 0.5, 1.0}', s.document, ranking))::int AS key
-    FROM to_tsquery('revsync_search', %s) AS query, to_tsquery('revsync_search', %s) AS ranking, marketplace_searchrow s
-   WHERE s.document @@ query ORDER BY s.popularity DESC, s.tune_id DESC LIMIT 500)
-SELECT * FROM hit ORDER BY key DESC, id DESC LIMIT 21
-"""
 VEHICLE = """
 SELECT m.make_id, v.catalog_model_id, v.year, v.market, e.hardware_number, e.calibration_id, v.stock_calibration_id, e.image_size_bytes,
        v.fuel_octane, v.fuel_scale, v.installed_calibration_id, v.installed_at, e.read_at,
@@ -238,6 +249,10 @@ def shape_of(ordering, query):
         where.append(CONDITIONS[name])
         names.append(name)
     of_fitment = [name for name in query if name in OF_FITMENT]
+    if list(query) == ["hardware_number"]:
+        column, direction = ORDERS[ordering]
+        inner = OF_NUMBER.format(column=column, direction=direction)
+        return PAGE_OF.format(inner=inner, direction=direction, mask=""), ["hardware_number", "hardware_number"]
     if of_fitment == ["year"] and "make" in query:
         where.append("%s::int = ANY(b.years)")
         names.append("year")
@@ -255,7 +270,22 @@ def shape_of(ordering, query):
     return PAGE_OF.format(inner=inner, direction=direction, mask=""), names
 
 
-SEARCH_PAGE = PAGE_OF.format(inner=SEARCH, direction="DESC", mask="")
+@functools.cache
+def listed():
+    """The list that a search is about."""
+    from marketplace.selectors.matching import WORDS, Ordered
+
+    return Ordered(WORDS, "b.tune_id", "popularity", descending=True, edge=("true", ()), where=("true", ()), all_marked=True)
+
+
+def search_page(match, ranking):
+    """Which way a search goes, and how far, is as long as how it is read."""
+    from marketplace.selectors import matching
+    from marketplace.selectors.search import Reading
+
+    found, values = matching.first_matching(listed(), Reading(match, ranking), matching.CANDIDATES, scored=True)
+    inner = f"WITH hit AS MATERIALIZED ({found}) SELECT id, score AS key FROM hit ORDER BY score DESC, id DESC LIMIT 21"
+    return fetch(PAGE_OF.format(inner=inner, direction="DESC", mask=""), values)
 
 
 def search(text):
@@ -264,13 +294,13 @@ def search(text):
 
     terms = reading.terms_of(text)
     typed = reading.as_typed(terms)
-    rows = fetch(SEARCH_PAGE, (typed, reading.ranking_of(typed, terms)))
+    rows = search_page(typed, reading.ranking_of(typed, terms))
     if rows:
         return rows
     with lent_to(reading):
         meant = reading.as_meant(terms)
     for match in meant:
-        rows = fetch(SEARCH_PAGE, (match, reading.ranking_of(match, terms)))
+        rows = search_page(match, reading.ranking_of(match, terms))
         if rows:
             break
     return rows
@@ -294,26 +324,36 @@ def lent_to(module):
 
 def fitting(environ, vehicle):
     """Tunes for a vehicle with how they fit. The rule is long and in one place, so its SQL is taken from there."""
-    from marketplace.fitment import FIRST_MISMATCH, VehicleFacts, part_keys_of, tune_mask_sql
+    from marketplace.fitment import FIRST_MISMATCH, VehicleFacts, may_fit_sql, part_keys_of, tune_mask_sql
 
     user, _, _ = authenticate(environ)
     (make, model, year, market, hardware, read, stock, size, octane, scale, installed, installed_at, read_at, way_back, parts) = fetch(
         VEHICLE, (user, vehicle)
     )[0]
-    mask, values = tune_mask_sql(
-        VehicleFacts(
-            make_id=make, model_id=model, year=year, market=market, hardware_number=hardware,
-            calibration_id=installed if installed and (read_at is None or installed_at > read_at) else read,
-            stock_calibration_id=stock, image_size_bytes=size, fuel_octane=octane, fuel_scale=scale,
-            part_keys=frozenset(key for part in parts for key in part_keys_of(**part)), has_way_back=way_back,
-        )
+    facts = VehicleFacts(
+        make_id=make, model_id=model, year=year, market=market, hardware_number=hardware,
+        calibration_id=installed if installed and (read_at is None or installed_at > read_at) else read,
+        stock_calibration_id=stock, image_size_bytes=size, fuel_octane=octane, fuel_scale=scale,
+        part_keys=frozenset(key for part in parts for key in part_keys_of(**part)), has_way_back=way_back,
     )  # fmt: skip
-    inner = (
-        "SELECT b.tune_id AS id, b.published_at AS key, fit.mask FROM marketplace_browserow b JOIN marketplace_tune t ON t.id = b.tune_id"
-        f" CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit WHERE b.scope_id = %s AND fit.mask < {FIRST_MISMATCH}"
-        " ORDER BY b.published_at DESC, b.tune_id DESC LIMIT 21"
-    )
-    return fetch(PAGE_OF.format(inner=inner, direction="DESC", mask=", w.mask"), [*values, model])
+    scope, scoped = ("b.scope_id = %s", [model]) if hardware is None else ("b.scope_id = marketplace_ecu_scope(%s, %s)", [hardware, model])
+    mask, values = tune_mask_sql(facts)
+
+    def judged(few):
+        inner = (
+            f"SELECT few.id, few.key, fit.mask FROM ({few}) AS few JOIN marketplace_tune t ON t.id = few.id"
+            f" CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit WHERE fit.mask < {FIRST_MISMATCH} ORDER BY few.key DESC, few.id DESC LIMIT 21"
+        )
+        return PAGE_OF.format(inner=inner, direction="DESC", mask=", w.mask")
+
+    newest = f"SELECT b.tune_id AS id, b.published_at AS key FROM marketplace_browserow b WHERE {scope}"
+    rows = fetch(judged(f"{newest} ORDER BY b.published_at DESC, b.tune_id DESC LIMIT {WALKED}"), [*scoped, *values])
+    if len(rows) > PAGE or not fetch(f"SELECT EXISTS (SELECT FROM marketplace_browserow b WHERE {scope} OFFSET {WALKED})", scoped)[0][0]:
+        return rows
+    few = fetch(*may_fit_sql(facts, most=FEW))
+    if len(few) > FEW:
+        return fetch(judged(newest), [*scoped, *values])
+    return fetch(judged(f"{newest} AND b.tune_id = ANY(%s::uuid[])"), [*scoped, [tune for (tune,) in few], *values]) if few else []
 
 
 # Facets and suggestions

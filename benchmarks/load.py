@@ -153,8 +153,8 @@ SELECT marketplace_refresh_tunes(ARRAY(SELECT pg_temp.bench_id(4, n) FROM genera
 # leads with a tune or a version stays, because rows are derived by it.
 POSTPONED = """
 SELECT indexrelid::regclass::text, pg_get_indexdef(indexrelid)
-  FROM pg_index JOIN pg_attribute first ON first.attrelid = indrelid AND first.attnum = indkey[0]
- WHERE NOT indisunique AND first.attname NOT IN ('tune_id', 'version_id')
+  FROM pg_index LEFT JOIN pg_attribute first ON first.attrelid = indrelid AND first.attnum = indkey[0]  -- of an expression: none
+ WHERE NOT indisunique AND coalesce(first.attname, '') NOT IN ('tune_id', 'version_id')
    AND indrelid = ANY(%(tables)s::regclass[])
 """
 LISTED = [f"marketplace_{name}" for name in ("tune", "tunefile", "fitment", "browserow", "searchrow", "searchword", "searchphrase")]
@@ -233,14 +233,18 @@ SELECT pg_temp.bench_id(17, r * 100 + k), p.buyer_id, p.tune_id, p.created_at
     ON CONFLICT DO NOTHING;
 """
 
-# Those who send requests have two more vehicles each, and parts on the first.
+# Those who send requests have two more vehicles each, and parts on the first. The third is of the commonest model and was read:
+# no tune is for the calibration in it.
 GARAGES = """
 INSERT INTO garage_vehicle (id, kind, nickname, make, model, year, market, vin_warnings, is_primary, revision, created_at, updated_at, owner_id,
-                            catalog_model_id)
+                            catalog_model_id, ecu_id)
 SELECT pg_temp.bench_id(15, r * 10 + k), m.kind, '', m.make_name, m.model_name, m.year_to, 'EU', '{}', false, 1, %(at)s - k * interval '1 day',
-       %(at)s, pg_temp.bench_id(1, 2000000 + r), m.model_id
+       %(at)s, pg_temp.bench_id(1, 2000000 + r), m.model_id, CASE k WHEN 2 THEN pg_temp.bench_id(19, r) END
   FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS r CROSS JOIN generate_series(1, 2) AS k
-  JOIN bench_model m ON m.rank = 1 + (r * 7 + k) %% 100;
+  JOIN bench_model m ON m.rank = CASE k WHEN 2 THEN 1 ELSE 1 + (r * 7 + k) %% 100 END;
+INSERT INTO garage_ecureadout (id, hardware_number, calibration_id, image_size_bytes, read_at, received_at, vehicle_id)
+SELECT pg_temp.bench_id(19, r), 'RSH-1-0', 'RSC-1-NONE', %(size)s, %(at)s, %(at)s, pg_temp.bench_id(15, r * 10 + 2)
+  FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS r;
 INSERT INTO garage_vehiclemod (id, vehicle_id, category, brand, part, notes, revision, created_at, updated_at)
 SELECT pg_temp.bench_id(18, r * 10 + k), pg_temp.bench_id(8, r), 'EXHAUST', 'Brand ' || k, 'Part ' || k, '', 1, %(at)s, %(at)s
   FROM generate_series(%(first)s::bigint, %(last)s::bigint) AS r CROSS JOIN generate_series(1, 3) AS k;
@@ -263,19 +267,20 @@ SELECT make.name, model.name, y.year FROM (
  WHERE y.place <= 3 ORDER BY y.tunes DESC, 1, 2, 3 LIMIT 32
 """
 RIDES = """
-SELECT r, p.id, p.vehicle_id, d.id, p.buyer_id FROM generate_series(1, %(riders)s::bigint) AS r
+SELECT r, p.id, p.vehicle_id, d.id, p.buyer_id, pg_temp.bench_id(15, r * 10 + 2) FROM generate_series(1, %(riders)s::bigint) AS r
   JOIN marketplace_purchase p ON p.id = pg_temp.bench_id(11, r * 100) JOIN users_userdevice d ON d.id = pg_temp.bench_id(3, r) ORDER BY r
 """
 
 
 @dataclass(frozen=True)
 class Rider:
-    """Who sends requests, with the purchase to download and the vehicle to flash."""
+    """Who sends requests, with the purchase to download, the vehicle to flash, and one that no tune is for."""
 
     user_id: UUID
     session_id: UUID
     purchase_id: UUID
     vehicle_id: UUID
+    odd_vehicle_id: UUID
 
 
 class Loader:
@@ -310,7 +315,7 @@ class Loader:
             self._run(definition)
             self.say(f"index {name}, {time.monotonic() - began:.0f} s")
         self._load_riders(1, self.active, purchases=PURCHASES, tunes=self.first_size)
-        self._transaction(GARAGES, first=1, last=self.active, at=self.at)
+        self._transaction(GARAGES, first=1, last=self.active, at=self.at, size=IMAGE_BYTES)
         self._transaction(SESSIONS, first=1, last=self.active, at=self.at)
         self._identify_and_sign()
         for _ in self._spread(lambda connection, first, last: self._load_riders(first, last, connection=connection), self.riders, done=self.active):
@@ -353,8 +358,8 @@ class Loader:
     def rides(self) -> list[Rider]:
         """Everybody who sends requests."""
         return [
-            Rider(user_id=user, session_id=session, purchase_id=purchase, vehicle_id=vehicle)
-            for _, purchase, vehicle, session, user in self.rows(RIDES, riders=self.active)
+            Rider(user_id=user, session_id=session, purchase_id=purchase, vehicle_id=vehicle, odd_vehicle_id=odd)
+            for _, purchase, vehicle, session, user, odd in self.rows(RIDES, riders=self.active)
         ]
 
     def touch_sessions(self) -> None:

@@ -187,10 +187,11 @@ def workloads(loader: Loader, token_of: Callable[[Rider], str]) -> list[Workload
     def each(path: str, queries: Sequence[dict[str, Any]]) -> Callable[[], Iterator[Request]]:
         return lambda: (get(path, **query) for query in cycle(queries))
 
-    def of_rider(path: str, *, fitting: bool = False) -> Callable[[], Iterator[Request]]:
-        return lambda: (
-            get(path, token=token_of(rider), **({"vehicle": rider.vehicle_id} if fitting else {})) for rider in cycle(riders)
-        )
+    def of_rider(path: str) -> Callable[[], Iterator[Request]]:
+        return lambda: (get(path, token=token_of(rider)) for rider in cycle(riders))
+
+    def of_vehicle(which: str) -> Callable[[], Iterator[Request]]:
+        return lambda: (get(tunes, token=token_of(rider), vehicle=getattr(rider, which)) for rider in cycle(riders))
 
     def detail() -> Iterator[Request]:
         for tune_id in cycle(tune_ids):
@@ -229,6 +230,7 @@ def workloads(loader: Loader, token_of: Callable[[Rider], str]) -> list[Workload
         search("search_unknown", "unknown word", ["qwxzvkjh", "zzqqkkxx"]),
         search("search_typo", "typo", ["yamhaa", "kawsaki", "ducatti"]),
         search("search_two", "two words", ["stage street", "yamaha touring"]),
+        search("search_apart", "two common words that no tune shares", ["winter summit", "kawasaki yamaha"]),
         # A model's facets are kept for a minute: each request asks for another model.
         Workload("facets", "Facets of a model, not in the cache", each(f"{tunes}facets/", [{"make": a, "model": b} for a, b in models]),
                  bar=OTHER, growth_bar=SEARCH_GROWTH),
@@ -243,7 +245,8 @@ def workloads(loader: Loader, token_of: Callable[[Rider], str]) -> list[Workload
                  growth_bar=SEARCH_GROWTH),
         Workload("garage", "My garage, 3 vehicles", of_rider("garage/vehicles/")),
         Workload("purchases", "My purchases", of_rider("marketplace/purchases/")),
-        Workload("fitment", "Fitment for 20", of_rider(tunes, fitting=True), bar=OTHER),
+        Workload("fitment", "Fitment for 20", of_vehicle("vehicle_id"), bar=OTHER),
+        Workload("fitment_none", "Vehicle that nothing fits", of_vehicle("odd_vehicle_id"), bar=OTHER),
         Workload("grant", "Download grant", grants(without_ticket), writes=True),
         Workload("grant_ticket", "Download grant with its signed ticket", grants(with_ticket), extra_ms=4.0, writes=True),
     ]  # fmt: skip
