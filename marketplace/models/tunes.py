@@ -164,6 +164,12 @@ class Tune(models.Model):
     def is_free(self) -> bool:
         return self.price_minor == 0
 
+    @property
+    def announcement(self) -> str:
+        """What it is called and what it is for, as news tell of it. Not by whom: who leaves is forgotten, news are kept."""
+        fits = ", ".join(self.fitment_summary[:3])
+        return f"“{self.title}” for {fits}" if fits else f"“{self.title}”"
+
 
 class Favorite(models.Model):
     """One account has marked one tune. Deleted with either.

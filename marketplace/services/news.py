@@ -41,12 +41,11 @@ def tell_of_new_tune(*, tune_id: UUID, at: datetime) -> None:
     if tune is None:
         return
     followers = TunerFollow.objects.filter(tuner_id=tune.tuner_id).order_by("pk").values_list("follower_id", flat=True)
-    fits = ", ".join(tune.fitment_summary[:3])
     notify_many(
         ((user_id, f"new-tune:{tune.pk}") for user_id in _each(followers)),
         type=NoticeType.NEW_TUNE,
         title=f"New from {tune.tuner.business_name}",
-        body=f"“{tune.title}”" + (f" for {fits}." if fits else "."),
+        body=f"{tune.announcement}.",
         link={"resource": "tune", "id": tune.pk},
         at=at,
     )

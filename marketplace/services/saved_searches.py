@@ -235,10 +235,7 @@ def _tell(search_ids: list[UUID], owner_ids: set[UUID], *, at: datetime) -> int:
                 news[search_id].append(tune_id)
         SavedSearch.objects.filter(pk__in=news).update(told_at=at)
         tunes = {tune_id for of_search in news.values() for tune_id in of_search}
-        lines = {
-            pk: f"“{title}” by {name}"
-            for pk, title, name in Tune.objects.filter(pk__in=tunes).values_list("pk", "title", "tuner__business_name")
-        }
+        lines = {tune.pk: tune.announcement for tune in Tune.objects.filter(pk__in=tunes).only("title", "fitment_summary")}
         for search_id, tune_ids in news.items():
             search = searches[search_id]
             notify(

@@ -8,13 +8,14 @@ from core.testing.tasks import run_all
 from garage.tests.factories import VehicleFactory
 from marketplace import personal_data
 from marketplace.models import Download, License, PaymentAttempt, Purchase, SearchPhrase, SearchWord, StopAcknowledgement, Tune
-from marketplace.services import stops
+from marketplace.services import news, saved_searches, stops
 from marketplace.tests.factories import (
     FavoriteFactory,
     LicenseFactory,
     PaymentAttemptFactory,
     PayoutFactory,
     PurchaseFactory,
+    SavedSearchFactory,
     TuneFactory,
     TuneVersionFactory,
     released_tune,
@@ -174,6 +175,24 @@ class TestTuner:
         delete(review.tuner.user)
 
         assert TunerReview.objects.get(pk=review.pk).reply == "" and not Notice.objects.filter(user=review.buyer).exists()
+
+    def test_no_news_that_riders_were_told_name_the_tuner_afterwards(self):
+        from tuners.tests.factories import TunerFollowFactory
+        from users.models import Notice
+
+        profile = TunerProfileFactory(business_name="Quandtberg Motortechnik")
+        TunerFollowFactory(tuner=profile)
+        SavedSearchFactory()
+        tune = TuneFactory(tuner=profile, published=True)
+        saved_searches.match_listing_changes(at=clock.now())
+        assert saved_searches.tell_matches(at=clock.now()) == 1
+        news.tell_of_new_tune(tune_id=tune.pk, at=clock.now())
+        Tune.objects.filter(pk=tune.pk).update(status="ARCHIVED", archived_at=clock.now())
+
+        delete(profile.user)
+
+        assert Notice.objects.filter(type="SAVED_SEARCH").exists()
+        assert not [notice for notice in Notice.objects.all() if "Quandtberg" in notice.title + notice.body]
 
     def test_a_closed_profile_is_not_reinstated(self):
         from tuners.exceptions import TunerNotSuspended

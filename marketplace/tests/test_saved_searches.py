@@ -318,7 +318,7 @@ class TestMatching:
 
 
 def line(tune: Tune) -> str:
-    return f"“{tune.title}” by {tune.tuner.business_name}"
+    return f"“{tune.title}” for Yamaha MT-09 2021–2023"
 
 
 @pytest.mark.django_db
