@@ -140,7 +140,7 @@ SELECT DISTINCT one.* FROM list CROSS JOIN LATERAL (
    ORDER BY b.{column} {direction}, b.tune_id {direction} LIMIT 21) AS one
  ORDER BY key {direction}, id {direction} LIMIT 21
 """
-WALKED, FEW = 500, 2000  # tunes for a vehicle: so many are judged on the way, and then so many that may fit
+WALKED, MOST = 500, 2000  # tunes for a vehicle: so many are judged on the way, and then so many that may fit
 SCOPE = """
 SELECT model.id FROM garage_vehiclemodel model JOIN garage_vehiclemake make ON make.id = model.make_id WHERE make.name = %s AND model.name = %s
 """
@@ -350,8 +350,8 @@ def fitting(environ, vehicle):
     rows = fetch(judged(f"{newest} ORDER BY b.published_at DESC, b.tune_id DESC LIMIT {WALKED}"), [*scoped, *values])
     if len(rows) > PAGE or not fetch(f"SELECT EXISTS (SELECT FROM marketplace_browserow b WHERE {scope} OFFSET {WALKED})", scoped)[0][0]:
         return rows
-    few = fetch(*may_fit_sql(facts, most=FEW))
-    if len(few) > FEW:
+    few = fetch(*may_fit_sql(facts, most=MOST))
+    if len(few) > MOST:
         return fetch(judged(newest), [*scoped, *values])
     return fetch(judged(f"{newest} AND b.tune_id = ANY(%s::uuid[])"), [*scoped, [tune for (tune,) in few], *values]) if few else []
 
