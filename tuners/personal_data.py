@@ -36,13 +36,11 @@ def _prepare(user_id: UUID, *, at: datetime) -> None:
     unfollow_all(follower_id=user_id)
     TunerReviewEdit.objects.filter(review__buyer_id=user_id).delete()
     ReviewAppeal.objects.filter(appellant_id=user_id, state=ReviewAppealState.OPEN).update(state=ReviewAppealState.MOOT, decided_at=at)
-    written = TunerReview.objects.filter(buyer_id=user_id).values_list("pk", flat=True)
-    Notice.objects.filter(dedupe_key__in=[f"review:{pk}" for pk in written]).delete()  # they quote words that were changed since
     profile = TunerProfile.objects.select_for_update(no_key=True).filter(user_id=user_id).first()
     if profile is None:
         return
     replied = TunerReview.objects.filter(tuner=profile).exclude(reply="")
-    Notice.objects.filter(dedupe_key__in=[f"review-reply:{pk}" for pk in replied.values_list("pk", flat=True)]).delete()
+    Notice.objects.filter(dedupe_key__in=[f"review-reply:{pk}" for pk in replied.values_list("pk", flat=True)]).delete()  # who replied
     replied.update(reply="", replied_at=None)
     if profile.suspension_reason != SuspensionReason.CLOSED:
         TunerProfile.objects.filter(pk=profile.pk).update(

@@ -39,6 +39,8 @@ from users.enums import NoticeType
 from users.models import User
 from users.services import notify
 
+READ_IT = "Open it to read what it says."  # a notice would keep words that are changed, taken back or hidden
+
 _PEOPLE = """
 SELECT person.id FROM users_user person
  WHERE person.id = %(actor)s OR person.id IN (
@@ -105,7 +107,7 @@ def post_review(
             user_id=tuner.user_id,
             type=NoticeType.REVIEW,
             title=f"New review: {rating} of 5",
-            body=text or "Without a text.",
+            body=vehicle_label or READ_IT,
             link={"resource": "review", "id": review.pk},
             dedupe_key=f"review:{review.pk}",
             at=at,
@@ -195,7 +197,7 @@ def reply_to_review(*, user: User, review_id: UUID, text: str, at: datetime) -> 
                 user_id=review.buyer_id,
                 type=NoticeType.REVIEW,
                 title=f"{review.tuner.business_name} replied to your review",
-                body=text,
+                body=READ_IT,
                 link={"resource": "review", "id": review.pk},
                 dedupe_key=f"review-reply:{review.pk}",
                 at=at,

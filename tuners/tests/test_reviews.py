@@ -26,6 +26,7 @@ from tuners.exceptions import (
     ReviewNotPublished,
 )
 from tuners.models import TunerFollow, TunerReview, TunerReviewEdit
+from tuners.services.reviews import READ_IT
 from tuners.tests.factories import ReviewReportFactory, TunerProfileFactory, TunerReviewFactory
 from users.models import Notice
 from users.tests.factories import UserFactory
@@ -139,6 +140,18 @@ class TestChange:
             services.edit_review(author=hidden.buyer, review_id=hidden.pk, rating=1, at=NOW)
         with pytest.raises(ReviewNotFound):
             services.edit_review(author=UserFactory(), review_id=review.pk, rating=1, at=NOW)
+
+    def test_no_notice_keeps_words_that_may_be_taken_back(self):
+        author, tuner = UserFactory(), TunerProfileFactory()
+        review = services.post_review(
+            author=author, tuner_id=tuner.pk, tune_id=new_id(), tune_version_id=new_id(), rating=1, text="Words of anger.", at=NOW,
+            vehicle_label="Yamaha MT-09 2021",
+        )  # fmt: skip
+        services.reply_to_review(user=tuner.user, review_id=review.pk, text="More anger.", at=NOW)
+
+        said = dict(Notice.objects.values_list("user", "body"))
+
+        assert said == {tuner.user_id: "Yamaha MT-09 2021", author.pk: READ_IT}
 
     def test_deleting_takes_text_history_and_numbers(self):
         review = TunerReviewFactory(replied=True)
