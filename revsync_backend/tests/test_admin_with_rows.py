@@ -158,6 +158,7 @@ def test_what_a_decision_asks_for_can_be_seen(world):
     assert not plain
 
 
+@pytest.mark.django_db
 def test_every_list_and_a_page_of_each_open_with_rows(world):
     admin_urls()
     client = admin_client()
