@@ -7,7 +7,7 @@ for one and the same fitment.
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from django.db import connection
 from garage import catalog
 from marketplace.fitment import FIRST_MISMATCH, MATCH, MISMATCH, UNKNOWN, VehicleFacts, may_fit_sql, may_match, tune_mask_sql
 from marketplace.selectors.fitment import ecu_code
-from marketplace.selectors.matching import CANDIDATES, WORDS, Ordered, first_matching
+from marketplace.selectors.matching import CANDIDATES, WORDS, Ordered, asked_sql, first_matching
 from marketplace.selectors.search import Reading, as_meant, as_typed, reading_of, terms_of
 
 # What `serializers.tunes.render_row` takes, in this order.
@@ -150,7 +150,7 @@ def list_tunes(
 ) -> TunePage:
     """One page of listed tunes. `filters` are those of the API, validated. One query; names of the catalogue are looked up
     at most once a minute; a search that finds nothing asks what its words may mean and tries that. The last page for a vehicle
-    asks whether there is more to judge, and if so for what may fit."""
+    asks whether there is more to judge, and if so for what may fit. A page for a vehicle may be short though others follow."""
     scope = find_scope(filters.get("make"), filters.get("model"))
     if scope is None:
         return TunePage([], None, None)
@@ -179,23 +179,43 @@ def _page(filters, scope, ordering, after, page_size, vehicle, verdict, reading=
         scope = Scope(make_id=vehicle.make_id, model_id=vehicle.model_id)  # all else would be a mismatch
     with connection.cursor() as cursor:
         cursor.execute(*statement(filters, scope, ordering, after, page_size + 1, vehicle, verdict, reading))
-        rows = cursor.fetchall()
+        rows, position = cursor.fetchall(), None
         if len(rows) <= page_size and vehicle is not None and reading is None:
-            walk = _walk_of(filters, scope, ordering, after, vehicle, verdict)
-            if walk.may_fit is not None:
-                cursor.execute(*walk.exceeds())
-                if cursor.fetchone()[0]:
-                    cursor.execute(*_shown(*walk.beyond(page_size + 1), walk.order, vehicle))
-                    rows = cursor.fetchall()
-    more = len(rows) > page_size
-    rows = rows[:page_size]
-    position = None
-    if more:
+            rows, position = _beyond(_walk_of(filters, scope, ordering, after, vehicle, verdict), rows, page_size + 1, cursor)
+    if len(rows) > page_size:
+        rows = rows[:page_size]
         position = [rows[-1][COLUMN_COUNT], rows[-1][0]]
         if reading is not None:
             position.append(match)
     masks = None if vehicle is None else [row[COLUMN_COUNT + 1] for row in rows]
     return TunePage(rows, masks, position)
+
+
+def _beyond(walk: "Walk", rows: list[tuple], limit: int, cursor: Any) -> tuple[list[tuple], list[Any] | None]:
+    """The rows of a page for a vehicle that the first WALKED tunes of its list did not fill, and the position behind what was
+    judged, where that is not all.
+
+    Little fits, so those that may fit are found by the facts of their fitments, judged and sorted. Are they more than FEW, the walk
+    goes on, but not for ever: a page ends after MOST_WALKED tunes, however few of them fit, and the next one goes on behind them.
+    """
+    if walk.may_fit is None:
+        return rows, None
+    cursor.execute(*walk.exceeds())
+    if not cursor.fetchone()[0]:
+        return rows, None
+    cursor.execute(*walk.may_fit)
+    few = [tune_id for (tune_id,) in cursor.fetchall()]
+    if len(few) <= FEW:
+        if few:
+            cursor.execute(*_shown(*walk.page_among(few, limit), walk.order, walk.vehicle))
+        return cursor.fetchall() if few else [], None
+    cursor.execute(*_shown(*walk.page(limit, first=MOST_WALKED), walk.order, walk.vehicle))
+    rows = cursor.fetchall()
+    if len(rows) == limit:
+        return rows, None
+    cursor.execute(*walk.last_of(MOST_WALKED))
+    last = cursor.fetchone()
+    return rows, None if last is None else list(last)
 
 
 @dataclass(frozen=True)
@@ -249,6 +269,7 @@ ecu AS (
 """
 WALKED = 500  # tunes of a list for a vehicle that are judged on the way before it is asked which may fit
 FEW = 2000  # of those that are judged at once; where there are more, the walk soon meets a page of them
+MOST_WALKED = 20_000  # tunes that one page judges
 
 
 @dataclass(frozen=True)
@@ -269,15 +290,15 @@ class Walk:
             return None
         return may_fit_sql(self.vehicle, most=FEW, matching=self.verdict == MATCH)
 
-    def page(self, limit: int) -> tuple[str, list[Any]]:
-        """The first tunes in the order, with their keys and masks. For a vehicle those that fit; of the first WALKED ones, where
+    def page(self, limit: int, *, first: int | None = None) -> tuple[str, list[Any]]:
+        """The first tunes in the order, with their keys and masks. For a vehicle those that fit; of the `first` (WALKED) ones, where
         it is known which others may fit. For a list of one number: of each of its models, and those then in the order."""
         if self.vehicle is None:
             sql, parameters = self._plain(limit)
         elif self.may_fit is None:
             sql, parameters = self._judged(limit)
         else:
-            sql, parameters = self._judged_of_first(limit)
+            sql, parameters = self._judged_of_first(limit, first or WALKED)
         if not self.rows.each_model:
             return sql, parameters
         direction = self.order.direction
@@ -290,21 +311,16 @@ class Walk:
         """Whether there is more than the page has judged."""
         return f"SELECT EXISTS (SELECT FROM {self.rows.table} WHERE {self.where} OFFSET {WALKED})", self.parameters
 
-    def beyond(self, limit: int) -> tuple[str, list[Any]]:
-        """The page of a vehicle that little fits: those that may fit are found by the facts of their fitments, judged and sorted.
-        Of more than FEW a walk soon meets enough, and it goes on."""
-        assert self.may_fit is not None
-        may_fit, facts = self.may_fit
-        found, found_parameters = self._judged(
-            limit,
-            of=f"(SELECT DISTINCT tune_id FROM few) AS found JOIN {self.rows.table} ON {self.rows.tune} = found.tune_id",
-            only=f"(SELECT count(*) FROM few) <= {FEW}",
-        )
-        onward, onward_parameters = self._judged(limit, only=f"(SELECT count(*) FROM few) > {FEW}")
-        return (
-            f"WITH few AS MATERIALIZED ({may_fit}) ({found}) UNION ALL ({onward})",
-            [*facts, *found_parameters, *onward_parameters],
-        )
+    def last_of(self, count: int) -> tuple[str, list[Any]]:
+        """Key and id of the last of so many tunes, where there are so many."""
+        listed = f"SELECT b.{self.order.column}, {self.rows.tune} FROM {self.rows.table} WHERE {self.where}"
+        return f"{listed} {self._sorting} OFFSET {count - 1} LIMIT 1", self.parameters
+
+    def page_among(self, tunes: list[UUID], limit: int) -> tuple[str, list[Any]]:
+        """The page, of these tunes only."""
+        return replace(
+            self, where=f"{self.where} AND {self.rows.tune} = ANY(%s::uuid[])", parameters=[*self.parameters, tunes]
+        )._judged(limit)
 
     @property
     def _picked(self) -> str:
@@ -317,20 +333,20 @@ class Walk:
     def _plain(self, limit: int) -> tuple[str, list[Any]]:
         return f"{self._picked} FROM {self.rows.table} WHERE {self.where} {self._sorting} LIMIT %s", [*self.parameters, limit]
 
-    def _judged(self, limit: int, *, of: str = "", only: str = "true") -> tuple[str, list[Any]]:
+    def _judged(self, limit: int) -> tuple[str, list[Any]]:
         """Each tune is judged on the way, until a page of them fits."""
         assert self.vehicle is not None
         mask, masked = tune_mask_sql(self.vehicle)
         return (
-            f"{self._picked}, fit.mask FROM {of or self.rows.table} JOIN marketplace_tune t ON t.id = {self.rows.tune}"
+            f"{self._picked}, fit.mask FROM {self.rows.table} JOIN marketplace_tune t ON t.id = {self.rows.tune}"
             f" CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"
-            f" WHERE {self.where} AND {only} AND {_VERDICT_CONDITION[self.verdict]} {self._sorting} LIMIT %s"
+            f" WHERE {self.where} AND {_VERDICT_CONDITION[self.verdict]} {self._sorting} LIMIT %s"
         ), [*masked, *self.parameters, limit]
 
-    def _judged_of_first(self, limit: int) -> tuple[str, list[Any]]:
+    def _judged_of_first(self, limit: int, first_ones: int) -> tuple[str, list[Any]]:
         assert self.vehicle is not None
         mask, masked = tune_mask_sql(self.vehicle)
-        first, parameters = self._plain(WALKED)
+        first, parameters = self._plain(first_ones)
         direction = self.order.direction
         return (
             f"SELECT few.id, few.key, fit.mask FROM ({first}) AS few JOIN marketplace_tune t ON t.id = few.id"
@@ -405,22 +421,24 @@ def _found_by_words(
     table, tune = rows.table, rows.tune
     where, tested = _conditions(filters, scope, rows)
     edge, edges = [rows.where], list(rows.parameters)
+    marks = [f"{name}:{filters[name]}" for name in MARKS if name in filters] + ([f"scope:{scope.id}"] if scope.id else [])
+    all_marked = vehicle is None and filters.keys() <= {"q", "make", "model", *MARKS}
     mask, may_fit = None, None
     if vehicle is not None:
         mask, may_fit = tune_mask_sql(vehicle), None if verdict == MISMATCH else may_fit_sql(vehicle, most=10**9)
         where.append(_VERDICT_CONDITION[verdict])
-    elif by_relevance and where == ["b.listed"]:
-        table, tune, edge, where = WORDS, "b.tune_id", ["true"], ["true"]
+    elif by_relevance and all_marked and scope.id is None:
+        table, tune, edge = WORDS, "b.tune_id", ["true"]
+        where, tested = (["b.marks @> %s::text[]"], [marks]) if marks else (["true"], [])
     if order.column == "price_minor" and "currency" in filters:
         edge.append(PLAIN["currency"])
         edges.append(filters["currency"])
     if after is not None and not by_relevance:
         edge.append(f"(b.{order.column}, {tune}) {'<' if order.descending else '>'} (%s, %s)")
         edges += after
-    marks = [f"{name}:{filters[name]}" for name in MARKS if name in filters] + ([f"scope:{scope.id}"] if scope.id else [])
     listed = Ordered(
         table, tune, order.column, order.descending, (" AND ".join(edge), edges), (" AND ".join(where), tested),
-        marks, all_marked=mask is None and filters.keys() <= {"q", "make", "model", *MARKS}, mask=mask, among=may_fit,
+        marks, all_marked, mask, may_fit,
     )  # fmt: skip
     matching, parameters = first_matching(listed, reading, CANDIDATES if by_relevance else limit, scored=by_relevance)
     shown = ", mask" if mask else ""
@@ -502,8 +520,13 @@ def membership(
         where.append(_VERDICT_CONDITION[verdict])
         parameters = [*masked, *parameters]
     if match is not None:
-        where.append(f"{tune} IN (SELECT s.tune_id FROM marketplace_searchrow s WHERE s.document @@ to_tsquery('revsync_search', %s))")
-        parameters.append(match)
+        # of one tune its words are read, of any the planner has to know how rare the words are
+        query, words = "to_tsquery('revsync_search', %s)", [match]
+        if tune_id is not None:
+            asked, words = asked_sql(match)
+            query = f"({asked})"
+        where.append(f"{tune} IN (SELECT s.tune_id FROM marketplace_searchrow s WHERE s.document @@ {query})")
+        parameters += words
     if tune_id is not None:
         where.append(f"{tune} = %s")
         parameters.append(tune_id)

@@ -6,11 +6,12 @@ other, which they are not. So a glance at the first tunes of the order decides, 
 not found is asked of the index. Both ways give the same tunes in the same order: which of them ran never shows.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from marketplace.selectors.search import Reading
+from marketplace.selectors.search import Reading, unaccented
 
 CANDIDATES = 250  # a common word has half a million tunes: only so many, the most popular, are ranked
 GLANCE, WALK = 200, 50_000  # tunes that are looked at: to decide, and at most
@@ -21,7 +22,10 @@ ROOM = "set_config('work_mem', '32MB', true)"
 # The weights are those of description, codes and years, tuner and category and aliases, title and model. Nothing that
 # changes by itself is in it: a rank that moves would lose tunes between two pages.
 SCORE = "(1000000 * ts_rank('{0.05, 0.3, 0.5, 1.0}', s.document, to_tsquery('revsync_search', %s)))::int"
-WORDS = "marketplace_searchrow b"  # has a row for each listed tune, and nothing that a filter asks for
+QUERY = "(SELECT query FROM asked)"
+BEGUN = re.compile(r"'([^']+)':\*")
+FEW_WORDS = 20
+WORDS = "marketplace_searchrow b"  # has a row for each listed tune: of what filters ask for its marks
 
 
 @dataclass(frozen=True)
@@ -53,31 +57,31 @@ class Ordered:
         rows, values = self.first(f"LIMIT 1 OFFSET {many}")
         return f"EXISTS ({rows})", values
 
-    def worded(self, many: int, reading: Reading, shown: str = "1") -> tuple[str, list[Any]]:
+    def worded(self, many: int, shown: str = "1") -> tuple[str, list[Any]]:
         """Which of the first so many have the words. Each is looked up by its key: OFFSET 0 keeps it that way."""
         document = "SELECT b.document WHERE b.document"
         if self.table != WORDS:
             document = f"SELECT s.document FROM marketplace_searchrow s WHERE s.tune_id = {self.tune} AND s.document"
         rows, values = self.first(f"LIMIT {many}")
-        found = f"{document} @@ to_tsquery('revsync_search', %s) OFFSET 0"
-        return f"SELECT {shown} FROM ({rows}) AS b CROSS JOIN LATERAL ({found}) AS s", [*values, reading.match]
+        return f"SELECT {shown} FROM ({rows}) AS b CROSS JOIN LATERAL ({document} @@ {QUERY} OFFSET 0) AS s", values
 
-    def matching(self, many: int, reading: Reading, shown: str = "1") -> tuple[str, list[Any]]:
+    def matching(self, many: int, shown: str = "1") -> tuple[str, list[Any]]:
         """Which of the first so many have the words and all the rest."""
-        rows, values = self.worded(many, reading, shown)
+        rows, values = self.worded(many, shown)
         fit, judged = self._fit("CROSS JOIN LATERAL (SELECT * FROM marketplace_tune t WHERE t.id = {tune} OFFSET 0) AS t")
         condition, tested = self.where
         return f"{rows}{fit} WHERE {condition}", [*values, *judged, *tested]
 
-    def every(self, reading: Reading) -> tuple[str, list[Any]]:
-        """All that match, in no order. The query is hidden from the planner: of what it can't know it thinks that it is rare."""
+    def every(self) -> tuple[str, list[Any]]:
+        """All that match, in no order. What a tuner has is little: read by whose it is, whatever the words."""
         itself = f"JOIN {self.table} ON {self.tune} = s.tune_id"
         if self.table == WORDS:
-            itself = "CROSS JOIN LATERAL (SELECT s.tune_id, s.popularity) AS b"
+            itself = "CROSS JOIN LATERAL (SELECT s.tune_id, s.popularity, s.marks) AS b"
         fit, judged = self._fit("JOIN marketplace_tune t ON t.id = {tune}")
         shown = f"{self.tune} AS id, b.{self.column} AS place, s.document{', fit.mask' if self.mask else ''}"
-        conditions = ["s.document @@ (SELECT query FROM to_tsquery('revsync_search', %s) AS query)", self.edge[0], self.where[0]]
-        values = [*judged, reading.match, *self.edge[1], *self.where[1]]
+        of_tuner = any(mark.startswith("tuner:") for mark in self.marks)
+        document = "coalesce(s.document, '')" if of_tuner else "s.document"  # no index knows the former
+        conditions, values = [f"{document} @@ {QUERY}", self.edge[0], self.where[0]], [*judged, *self.edge[1], *self.where[1]]
         if self.marks:
             conditions.append("s.marks @> %s::text[]")
             values.append(list(self.marks))
@@ -93,6 +97,23 @@ class Ordered:
         return f" {join.format(tune=self.tune)} CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit", values
 
 
+def asked_sql(match: str) -> tuple[str, list[Any]]:
+    """The query. A last word that may be the beginning of one is looked up: where it is a word of its own and few go on from it,
+    it means these. Of any that go on the index would collect all tunes first. Nowhere is the query known to the planner: it
+    takes what it can't know for rare, and never thinks that all documents had better be read."""
+    begun = BEGUN.findall(match)
+    if len(begun) != 1:
+        return "SELECT to_tsquery('revsync_search', %s) AS query", [match]
+    sql = f"""
+    SELECT to_tsquery('revsync_search', CASE
+               WHEN bool_or(word = %s) AND bool_and(word ~ '^[[:alnum:]]+$') AND count(*) <= {FEW_WORDS}
+               THEN replace(%s, %s, '(' || string_agg(quote_literal(word), ' | ') || ')') ELSE %s END) AS query
+      FROM (SELECT word FROM marketplace_searchword w WHERE w.word ~>=~ %s AND w.word ~<~ %s
+             ORDER BY w.word USING ~<~ LIMIT {FEW_WORDS + 1}) AS longer"""
+    word = unaccented(begun[0])
+    return sql, [word, match, f"'{begun[0]}':*", match, word, word + chr(0x10FFFF)]
+
+
 def first_matching(rows: Ordered, reading: Reading, need: int, *, scored: bool) -> tuple[str, list[Any]]:
     """The first `need` of a list that match, as id, place, the mask if there is a vehicle, and the score if it is asked for."""
     mask, fit_mask = (", mask", ", fit.mask") if rows.mask else ("", "")
@@ -100,14 +121,17 @@ def first_matching(rows: Ordered, reading: Reading, need: int, *, scored: bool) 
     order = f"ORDER BY place {rows.direction}, id {rows.direction} LIMIT {need}"
     beyond_glance, glance_values = rows.more_than(GLANCE)
     beyond_walk, walk_values = rows.more_than(WALK)
-    met, met_values = rows.matching(GLANCE, reading)
-    worded, worded_values = ("", []) if rows.all_marked else rows.worded(GLANCE, reading)
-    walked, walked_values = rows.matching(WALK, reading, f"{rows.tune} AS id, b.{rows.column} AS place{fit_mask}{score}")
-    every, every_values = rows.every(reading)
+    asked, asked_values = asked_sql(reading.match)
+    met, met_values = rows.matching(GLANCE)
+    worded, worded_values = ("", []) if rows.all_marked else rows.worded(GLANCE)
+    walked, walked_values = rows.matching(WALK, f"{rows.tune} AS id, b.{rows.column} AS place{fit_mask}{score}")
+    every, every_values = rows.every()
     known = "met" if rows.all_marked else f"(SELECT count(*) FROM ({worded}) AS worded)"
     # A walk of need * GLANCE / met tunes, or as large a part of all tunes as the index finds of the first ones: what costs less?
     text = f"""
-WITH glance AS MATERIALIZED (
+WITH asked AS MATERIALIZED ({asked}
+),
+glance AS MATERIALIZED (
     SELECT NOT {beyond_glance}
            OR met * {known} * {DEARER} * (SELECT reltuples FROM pg_class WHERE oid = 'marketplace_searchrow'::regclass)
               >= {need * GLANCE * GLANCE} AS promising
@@ -121,5 +145,5 @@ SELECT * FROM walked WHERE (SELECT done FROM done)
 UNION ALL
 SELECT id, place{mask}{score} FROM (SELECT * FROM ({every}) AS every WHERE NOT (SELECT done FROM done) {order}) AS s
 """
-    values = [*glance_values, *worded_values, *met_values, *ranking, *walked_values, *walk_values, *ranking, *every_values]
+    values = [*asked_values, *glance_values, *worded_values, *met_values, *ranking, *walked_values, *walk_values, *ranking, *every_values]
     return text, values

@@ -142,8 +142,8 @@ def test_what_the_index_is_asked_for_is_not_found_by_the_walk(rows: list[Row], b
 
     every = matching.Ordered.every
 
-    def none(rows, reading):
-        sql, values = every(rows, reading)
+    def none(rows):
+        sql, values = every(rows)
         return sql.replace(" OFFSET 0", " AND false OFFSET 0"), values
 
     monkeypatch.setattr(matching.Ordered, "every", none)

@@ -4,7 +4,7 @@ import pytest
 
 from core.testing.http import ApiClient
 from marketplace.models import SearchRow, Tune
-from marketplace.selectors import browse, search
+from marketplace.selectors import browse, matching, search
 from marketplace.tests.factories import TuneFactory
 
 URL = "marketplace/tunes/"
@@ -181,6 +181,17 @@ class TestReadings:
 
     def test_a_begun_word_counts_more_when_it_is_whole(self):
         assert search.ranking_of("'street':*", search.terms_of("street")) == "'street' | 'stree':*"
+
+    def test_a_last_word_means_itself_and_the_few_that_go_on_from_it(self, db, monkeypatch):
+        """Beyond a few they are not told one by one; what only a description goes on with is found by more than the whole word."""
+        for title in ("Street", "Streetfighter", "Streets"):
+            TuneFactory(published=True, title=title, description="none")
+        TuneFactory(published=True, title="Other", description="streetwise")
+
+        assert sorted(titles("street")) == ["Street", "Streetfighter", "Streets"]
+        assert titles("streetw") == ["Other"]
+        monkeypatch.setattr(matching, "FEW_WORDS", 2)
+        assert sorted(titles("street")) == ["Other", "Street", "Streetfighter", "Streets"]
 
     def test_what_fills_still_ranks_but_glue_does_not(self):
         terms = search.terms_of("alpine flash for r6")
