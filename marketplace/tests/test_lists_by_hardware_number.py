@@ -26,10 +26,11 @@ def _fresh_names():
     browse.names.clear()
 
 
-def on_sale(title: str, *fitments: dict, **facts) -> Tune:
-    """A tune with one file for these fitments."""
+def on_sale(title: str, *fitments: dict, needs: dict | None = None, **facts) -> Tune:
+    """A tune with one file for these fitments, and what its version needs."""
     first, *others = fitments or ({},)
-    version = TuneVersionFactory(tune__title=title, **{f"tune__{name}": value for name, value in facts.items()},
+    version = TuneVersionFactory(tune__title=title, **({"requirements": needs} if needs else {}),
+                                 **{f"tune__{name}": value for name, value in facts.items()},
                                  **{f"fitment__{name}": value for name, value in first.items()})  # fmt: skip
     for position, values in enumerate(others, start=1):
         FitmentFactory(file=version.files.get(), position=position, **values)
@@ -239,3 +240,20 @@ class TestTheListForAVehicle:
         second = client.get(first["next"]).json()
         assert [row["title"] for row in first["results"] + second["results"]] == ["none listed", "listed"]
         assert second["next"] is None
+
+    def test_a_page_judges_no_more_than_so_many_and_the_next_goes_on_behind_them(self, monkeypatch):
+        """What may fit by its facts and does not: with other fuel than all of them but two need."""
+        monkeypatch.setattr(browse, "WALKED", 2)
+        monkeypatch.setattr(browse, "FEW", 2)
+        monkeypatch.setattr(browse, "MOST_WALKED", 4)
+        needs = {"fuel": {"octane": 98, "scale": "RON"}, "flash_methods": ["OBD"], "read_back": "YES"}
+        for number in range(11):
+            on_sale(f"tune {number}", needs=None if number in {0, 6} else needs)
+        vehicle = VehicleFactory(with_stock=True, fuel_octane=91, fuel_scale="RON")
+        client, found, url = client_for(vehicle.owner), [], None
+        while url or not found:
+            answer = (client.get(url) if url else client.get(URL, {"vehicle": vehicle.pk, "page_size": 2})).json()
+            found.append([row["title"] for row in answer["results"]])
+            url = answer["next"]
+
+        assert found == [[], ["tune 6"], ["tune 0"]]  # four each
