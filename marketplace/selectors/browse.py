@@ -198,8 +198,10 @@ def _beyond(walk: "Walk", rows: list[tuple], limit: int, cursor: Any) -> tuple[l
     Little fits, so those that may fit are found by the facts of their fitments, judged and sorted. Are they more than FEW, the walk
     goes on, but not for ever: a page ends after MOST_WALKED tunes, however few of them fit, and the next one goes on behind them.
     """
-    if walk.may_fit is None:
+    if walk.rows.each_model:
         return rows, None
+    if walk.may_fit is None:
+        return rows, _end_of(walk, cursor)
     cursor.execute(*walk.exceeds())
     if not cursor.fetchone()[0]:
         return rows, None
@@ -211,11 +213,13 @@ def _beyond(walk: "Walk", rows: list[tuple], limit: int, cursor: Any) -> tuple[l
         return cursor.fetchall() if few else [], None
     cursor.execute(*_shown(*walk.page(limit, first=MOST_WALKED), walk.order, walk.vehicle))
     rows = cursor.fetchall()
-    if len(rows) == limit:
-        return rows, None
+    return rows, _end_of(walk, cursor) if len(rows) < limit else None
+
+
+def _end_of(walk: "Walk", cursor: Any) -> list[Any] | None:
     cursor.execute(*walk.last_of(MOST_WALKED))
     last = cursor.fetchone()
-    return rows, None if last is None else list(last)
+    return None if last is None else list(last)
 
 
 @dataclass(frozen=True)
@@ -291,14 +295,14 @@ class Walk:
         return may_fit_sql(self.vehicle, most=FEW, matching=self.verdict == MATCH)
 
     def page(self, limit: int, *, first: int | None = None) -> tuple[str, list[Any]]:
-        """The first tunes in the order, with their keys and masks. For a vehicle those that fit; of the `first` (WALKED) ones, where
-        it is known which others may fit. For a list of one number: of each of its models, and those then in the order."""
+        """The first tunes in the order, with their keys and masks. For a vehicle those that fit, of the `first` ones: few, where it
+        is known which others may fit. For a list of one number: of each of its models, and those then in the order."""
         if self.vehicle is None:
             sql, parameters = self._plain(limit)
-        elif self.may_fit is None:
+        elif self.rows.each_model:
             sql, parameters = self._judged(limit)
         else:
-            sql, parameters = self._judged_of_first(limit, first or WALKED)
+            sql, parameters = self._judged_of_first(limit, first or (MOST_WALKED if self.may_fit is None else WALKED))
         if not self.rows.each_model:
             return sql, parameters
         direction = self.order.direction

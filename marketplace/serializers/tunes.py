@@ -128,7 +128,10 @@ class TuneListQuery(PageQuery):
     fuel_octane = serializers.IntegerField(min_value=60, max_value=130, required=False, help_text="Runs on this fuel; with `fuel_scale`.")
     fuel_scale = serializers.ChoiceField(FuelScale.choices, required=False)
     emissions_class = serializers.ChoiceField(EmissionsClass.choices, required=False)
-    vehicle = serializers.UUIDField(required=False, help_text="One of your own: adds `fitment`, hides mismatches.")
+    vehicle = serializers.UUIDField(
+        required=False,
+        help_text="One of your own: adds `fitment`, hides mismatches. A page may then be short, or empty, though `next` goes on.",
+    )
     verdict = serializers.ChoiceField(FitmentVerdict.choices, required=False, help_text="With `vehicle`: only these.")
     ordering = serializers.ChoiceField(ORDERINGS, required=False, help_text="Default `newest`, with `q` `relevance`.")
 

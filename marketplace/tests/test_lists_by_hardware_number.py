@@ -257,3 +257,7 @@ class TestTheListForAVehicle:
             url = answer["next"]
 
         assert found == [[], ["tune 6"], ["tune 0"]]  # four each
+        first = client.get(URL, {"vehicle": vehicle.pk, "verdict": "mismatch", "year": 2021, "market": "US"}).json()
+        assert first == {"next": None, "results": []}  # of no tune
+        shown = client.get(URL, {"vehicle": vehicle.pk, "verdict": "mismatch"}).json()
+        assert (len(shown["results"]), len(client.get(shown["next"]).json()["results"])) == (4, 3)
