@@ -273,7 +273,7 @@ ecu AS (
 """
 WALKED = 500  # tunes of a list for a vehicle that are judged on the way before it is asked which may fit
 FEW = 2000  # of those that are judged at once; where there are more, the walk soon meets a page of them
-MOST_WALKED = 20_000  # tunes that one page judges
+MOST_WALKED = 10_000  # tunes that one page judges
 
 
 @dataclass(frozen=True)
@@ -343,7 +343,7 @@ class Walk:
         mask, masked = tune_mask_sql(self.vehicle)
         return (
             f"{self._picked}, fit.mask FROM {self.rows.table} JOIN marketplace_tune t ON t.id = {self.rows.tune}"
-            f" CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"
+            f" CROSS JOIN LATERAL (SELECT {mask} AS mask OFFSET 0) AS fit"
             f" WHERE {self.where} AND {_VERDICT_CONDITION[self.verdict]} {self._sorting} LIMIT %s"
         ), [*masked, *self.parameters, limit]
 
@@ -354,7 +354,7 @@ class Walk:
         direction = self.order.direction
         return (
             f"SELECT few.id, few.key, fit.mask FROM ({first}) AS few JOIN marketplace_tune t ON t.id = few.id"
-            f" CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit WHERE {_VERDICT_CONDITION[self.verdict]}"
+            f" CROSS JOIN LATERAL (SELECT {mask} AS mask OFFSET 0) AS fit WHERE {_VERDICT_CONDITION[self.verdict]}"
             f" ORDER BY few.key {direction}, few.id {direction} LIMIT %s"
         ), [*parameters, *masked, limit]
 
@@ -520,7 +520,7 @@ def membership(
     where, parameters = _conditions(filters, scope, rows)
     if vehicle is not None:
         mask, masked = tune_mask_sql(vehicle)
-        driver += f" JOIN marketplace_tune t ON t.id = {tune} CROSS JOIN LATERAL (SELECT {mask} AS mask) AS fit"
+        driver += f" JOIN marketplace_tune t ON t.id = {tune} CROSS JOIN LATERAL (SELECT {mask} AS mask OFFSET 0) AS fit"
         where.append(_VERDICT_CONDITION[verdict])
         parameters = [*masked, *parameters]
     if match is not None:
