@@ -232,10 +232,9 @@ def balance_shape(
     return shape, following
 
 
-def list_payouts(tuner: TunerProfile, *, currency: str | None = None, status: str | None = None) -> QuerySet[Payout]:
-    """A tuner's payouts, in every state unless one is asked for."""
-    given = {name: value for name, value in (("currency", currency), ("status", status)) if value is not None}
-    return Payout.objects.filter(tuner=tuner, **given)
+def list_payouts(tuner: TunerProfile) -> QuerySet[Payout]:
+    """A tuner's payouts, in every state."""
+    return Payout.objects.filter(tuner=tuner)
 
 
 def get_payout(tuner: TunerProfile, payout_id: UUID) -> Payout:

@@ -4,6 +4,7 @@ from rest_framework.response import Response
 
 from core.views import ApiView
 from marketplace import documents
+from marketplace.filters import PayoutFilter
 from marketplace.models import Payout, PayoutAccount
 from marketplace.policies.payouts import blockers_of
 from marketplace.selectors import payouts as reads
@@ -65,7 +66,7 @@ class PayoutListView(ApiView):
     def get(self, request):
         """Your payouts, newest first. They are made on Mondays, of what is available, from the minimum on."""
         params = self.params()
-        payouts = reads.list_payouts(get_profile_of(request.user), currency=params.get("currency"), status=params.get("status"))
+        payouts = PayoutFilter(params, queryset=reads.list_payouts(get_profile_of(request.user))).qs
         return self.page(payouts, reads.NEWEST_PAYOUTS, params=params, render=lambda payout: render_payout(payout, request.user))
 
 
