@@ -121,6 +121,9 @@ class ContentSecurityMiddleware(CSPMiddleware):
     The admin theme's Alpine needs `'unsafe-eval'` and inline styles: there and nowhere else (see the ADR).
     """
 
+    def process_request(self, request):
+        """Nothing: no page of ours has a nonce, and django-csp's would tie a knot that only the garbage collector undoes."""
+
     def process_response(self, request, response):
         if request.path.startswith("/admin/"):
             response._csp_replace = settings.ADMIN_CONTENT_SECURITY_POLICY
