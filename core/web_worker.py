@@ -13,8 +13,12 @@ import socket
 import struct
 import time
 from functools import partial
+from http import HTTPStatus
 from typing import Any
 
+import structlog
+from gunicorn import util
+from gunicorn.http.errors import InvalidResponseHeader, InvalidResponseHeaderName, LimitRequestHeaders, LimitRequestLine, ParseException
 from gunicorn.workers.gthread import ThreadWorker
 
 from core import background
@@ -25,11 +29,42 @@ SEND_SECONDS = 20  # without any progress of an answer
 MAX_HEAD_BYTES = 65_536  # gunicorn refuses sooner, by its own limits
 MAX_BODY_BYTES = 1_048_576 + 65_536  # past this the application refuses the request, with what it has seen
 MAX_HELD_BYTES = 64 * 1_048_576  # of all requests that are still arriving
-TOO_LATE = b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,18})[ \t]*(?:\r\n|$)")
 _ENCODINGS = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r\n]*)")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,8})[ \t]*(?:;[^\r\n]*)?\r\n")
+log = structlog.get_logger(__name__)
+
+
+def _code_of(exc: Exception) -> str:
+    """The problem code for what never became a request, or was not answered by the application."""
+    match exc:
+        case InvalidResponseHeader() | InvalidResponseHeaderName():
+            return "internal_error"  # gunicorn counts them among what a client did wrong; our answer had that header
+        case LimitRequestLine():
+            return "uri_too_long"
+        case LimitRequestHeaders():
+            return "headers_too_large"
+        case ParseException():
+            return "bad_request"
+    return "internal_error"
+
+
+def _refusal(code: str) -> bytes:
+    """A problem as a whole answer, after which the connection ends."""
+    import orjson  # these late: gunicorn reads this module before there are settings
+
+    from core.ids import new_id
+    from core.problems import CONTENT_TYPE, problem_body, problem_type
+
+    row, request_id = problem_type(code), new_id().hex
+    body = orjson.dumps(problem_body(code, detail=row.description or row.title, instance="", request_id=request_id))
+    head = (
+        f"HTTP/1.1 {row.status} {HTTPStatus(row.status).phrase}\r\nConnection: close\r\nCache-Control: no-store\r\n"
+        f"X-Content-Type-Options: nosniff\r\nX-Request-ID: {request_id}\r\n"
+        f"Content-Type: {CONTENT_TYPE}\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
 
 
 class Arriving:
@@ -152,5 +187,15 @@ class BufferingWorker(ThreadWorker):
                 self.poller.unregister(conn.sock)
                 if request.data:
                     with contextlib.suppress(OSError):
-                        conn.sock.send(TOO_LATE, socket.MSG_DONTWAIT)
+                        conn.sock.send(_refusal("request_timeout"), socket.MSG_DONTWAIT)
                 self._drop(conn)
+
+    def handle_error(self, req: Any, client: Any, addr: Any, exc: Exception) -> None:
+        """Refuse by a problem, as everywhere; gunicorn would answer in HTML, and log what may be somebody's secret."""
+        code = _code_of(exc)
+        if code == "internal_error":
+            self.log.error("Error handling request", exc_info=exc)
+        else:
+            log.warning("request_refused", code=code, because=type(exc).__name__)
+        with contextlib.suppress(OSError):
+            util.write_nonblock(client, _refusal(code))

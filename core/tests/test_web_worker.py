@@ -1,5 +1,6 @@
 """Slow and dawdling clients at the real web server: they cost a connection, never a thread."""
 
+import json
 import os
 import socket
 import subprocess
@@ -74,6 +75,18 @@ def read(connection):
     return answer
 
 
+def problem_of(answer):
+    """Status and code of an answer that is a problem from head to end."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    headers = dict(line.lower().split(": ", 1) for line in head.decode().split("\r\n")[1:])
+    problem = json.loads(body)
+    assert headers["content-type"] == "application/problem+json"
+    assert (headers["cache-control"], int(headers["content-length"])) == ("no-store", len(body))
+    assert headers["x-request-id"] == problem["request_id"]
+    assert head.startswith(b"HTTP/1.1 %d " % problem["status"])
+    return problem["status"], problem["code"]
+
+
 def answered(port, *, timeout=10.0):
     try:
         return b" 200 " in talk(port, LIVEZ, timeout)
@@ -111,7 +124,7 @@ def test_control_gunicorns_own_worker_is_stopped_by_as_many_as_it_has_threads():
 def test_a_dawdler_is_told_and_let_go(port):
     with ExitStack() as stack:
         (client,) = stall(stack, port, STALLED["half a body"], 1)
-        assert read(client).startswith(b"HTTP/1.1 408 ")
+        assert problem_of(read(client)) == (408, "request_timeout")
 
 
 def test_a_trickle_ends_as_soon(port):
@@ -162,6 +175,30 @@ class TestWhatComesInPieces:
             answer = read(client)
 
         assert b" 413 " in answer and b"body_too_large" in answer
+
+
+@pytest.mark.parametrize(
+    ("raw", "refusal"),
+    [
+        (b"GET /api/v1/marketplace/tunes/?q=" + b"a" * 10_240 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n", (414, "uri_too_long")),
+        (b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\nX-A: " + b"a" * 9_000 + b"\r\n\r\n", (431, "headers_too_large")),
+        (b"GET /livez HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X-A: 1\r\n" * 200 + b"\r\n", (431, "headers_too_large")),
+        (b"x" * 70_000, (414, "uri_too_long")),
+        (b"GET /livez\r\n\r\n", (400, "bad_request")),
+        (b"<script>alert(1)</script> / HTTP/1.1\r\n\r\n", (400, "bad_request")),
+        (b"GET /livez HTTP/9.9\r\nHost: 127.0.0.1\r\n\r\n", (400, "bad_request")),
+        (HEAD + b"Transfer-Encoding: gzip\r\n\r\n", (400, "bad_request")),
+        (HEAD + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", (400, "bad_request")),
+        (HEAD + b"Content-Length: -1\r\n\r\n", (400, "bad_request")),
+    ],
+    ids=lambda value: value[:40].decode() if isinstance(value, bytes) else value[1],
+)
+def test_what_is_no_request_is_refused_by_a_problem(port, raw, refusal):
+    answer = talk(port, raw)
+
+    assert problem_of(answer) == refusal
+    assert b"script" not in answer
+    assert answered(port)
 
 
 def test_stopping_waits_for_no_dawdler():
