@@ -93,6 +93,8 @@ DAMAGES = {
     "a tune's rating": ("tunes count their reviews", "UPDATE marketplace_tune SET rating_sum = rating_sum + 1"),
     "a review": ("tuners count their reviews", "DELETE FROM tuners_tunerreview"),
     "a follower": ("tuners count their followers", "DELETE FROM tuners_tunerfollow"),
+    "a tuner's word": ("tuners are found by the words of their profile", "DELETE FROM tuners_tunerword"),
+    "a word of a tuner too many": ("tuners are found by the words of their profile", "UPDATE tuners_tunerword SET word = word || 'x'"),
     "a flash": ("tunes count their flashes", "UPDATE marketplace_tune SET flash_count = 2"),
     "a count of downloads": ("tunes count their downloads", "UPDATE marketplace_tune SET download_count = 2"),
     "the search": (LISTS, "DELETE FROM marketplace_searchrow"),
