@@ -2,6 +2,7 @@
 facets that count what the list shows."""
 
 import random
+from contextlib import contextmanager
 from itertools import combinations, product
 from uuid import UUID
 
@@ -55,17 +56,26 @@ def rows(django_db_setup, django_db_blocker):
         browse.names.clear()
 
 
-@pytest.fixture
-def rider(rows: list[Row]):
+READ = {"with_ecu": True, "ecu_hardware_number": "HW-1", "ecu_calibration_id": "CAL-1"}
+
+
+@contextmanager
+def riding(rows: list[Row], **facts):
     """A client with a vehicle, and each row judged for it by the engine's other form."""
-    ecu = {"ecu_hardware_number": "HW-1", "ecu_calibration_id": "CAL-1"}
-    vehicle = VehicleFactory(with_ecu=True, **ecu, year=2019, market=Market.EU, fuel_octane=98, fuel_scale="RON")
-    facts = get_vehicle_facts(owner=vehicle.owner, vehicle_id=vehicle.pk)
+    vehicle = VehicleFactory(year=2019, market=Market.EU, fuel_octane=98, fuel_scale="RON", **facts)
+    known = get_vehicle_facts(owner=vehicle.owner, vehicle_id=vehicle.pk)
     for row in rows:
-        row.verdict = judge_tune(tune_id=row.id, calibration_ids_after=[], vehicle=facts).verdict.verdict
+        row.verdict = judge_tune(tune_id=row.id, calibration_ids_after=[], vehicle=known).verdict.verdict
     yield client_for(vehicle.owner), vehicle.pk
     for row in rows:
         row.verdict = ""
+
+
+@pytest.fixture
+def rider(rows: list[Row]):
+    with riding(rows, **READ) as found:
+        assert {row.verdict for row in rows} == {"match", "unknown", "mismatch"}
+        yield found
 
 
 def chosen(names, chance: random.Random, rows: list[Row]) -> dict:
@@ -143,9 +153,32 @@ def test_with_a_vehicle_that_little_fits(monkeypatch, rows: list[Row], rider, ve
     check_with_a_vehicle(rows, rider, verdict, ["newest", "price"])
 
 
-def check_with_a_vehicle(rows: list[Row], rider, verdict: str | None, orderings) -> None:
+UNLISTED_MODEL, UNLISTED_MAKE = {"catalog_model": None, "model": "Special"}, {"catalog_model": None, "make": "Nomake", "model": "Special"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "about"),
+    [
+        ({}, {"make": "Yamaha", "model": "MT-09"}),
+        ({**READ, **UNLISTED_MODEL}, {"make": "Yamaha"}),
+        (UNLISTED_MODEL, {"make": "Yamaha"}),
+        ({**READ, **UNLISTED_MAKE}, {}),
+        (UNLISTED_MAKE, {}),
+    ],
+    ids=["not read", "unlisted model", "unlisted model, not read", "unlisted make", "unlisted make, not read"],
+)
+def test_with_a_vehicle_of_which_little_is_known(rows: list[Row], facts: dict, about: dict):
+    with riding(rows, **facts) as rider:
+        assert {row.verdict for row in rows} == {"unknown", "mismatch"}
+        for verdict in VERDICTS:
+            check_with_a_vehicle(rows, rider, verdict, ["newest"], about=about)
+
+
+MT_09 = {"make": "Yamaha", "model": "MT-09"}
+
+
+def check_with_a_vehicle(rows: list[Row], rider, verdict: str | None, orderings, *, about: dict = MT_09) -> None:
     client, vehicle = rider
-    assert {row.verdict for row in rows} == {"match", "unknown", "mismatch"}
     chance = random.Random(verdict)
     for ordering, name in product(orderings, [None, *VALUES]):
         params = chosen([name] if name else [], chance, rows)
@@ -154,7 +187,7 @@ def check_with_a_vehicle(rows: list[Row], rider, verdict: str | None, orderings)
         ids = asked(client, params, ordering=ordering, vehicle=vehicle, **({"verdict": verdict} if verdict else {}))
         wanted = {"match", "unknown"} if verdict is None else {verdict}
         if verdict != "mismatch" and "make" not in params:  # what may fit is of its model, and so is what the filters are about
-            params |= {"make": "Yamaha", "model": "MT-09"}
+            params |= about
         assert ids == expected([row for row in rows if row.verdict in wanted], params, ordering), (params, ordering)
 
 
