@@ -397,7 +397,7 @@ def render_row(row: tuple) -> dict:
             "id": tuner_id,
             "business_name": business_name,
             "verified": verified,
-            "rating": None if tuner_rating is None else round(float(tuner_rating), 1),
+            "rating": None if tuner_rating is None else round(tuner_rating, 1),
             "review_count": review_count,
         },
         "price_minor": price_minor,
