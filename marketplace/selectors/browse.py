@@ -75,9 +75,6 @@ OF_FITMENT = {
 }
 
 
-UNMARKED = {"min_price_minor", "max_price_minor", "min_rating", "fuel_octane", *OF_FITMENT}  # and "free": what that index has not
-
-
 @dataclass(frozen=True)
 class Scope:
     """A make or a model of the catalogue; `UNLISTED` when a name was given that it does not have."""
@@ -428,8 +425,10 @@ def _found_by_words(
     table, tune = rows.table, rows.tune
     where, tested = _conditions(filters, scope, rows)
     edge, edges = [rows.where], list(rows.parameters)
-    marks = [f"{name}:{filters[name]}" for name in MARKS if name in filters] + ([f"scope:{scope.id}"] if scope.id else [])
-    all_marked = vehicle is None and not UNMARKED & filters.keys() and filters.get("free") is None
+    marks = [f"{name}:{filters[name]}" for name in MARKS if name in filters]
+    all_marked = vehicle is None and len(where) == 1 + len(marks)  # nothing is asked but these and the list itself
+    if scope.id is not None:
+        marks.append(f"scope:{scope.id}")
     mask, may_fit = None, None
     if vehicle is not None:
         mask, may_fit = tune_mask_sql(vehicle), None if verdict == MISMATCH else may_fit_sql(vehicle, most=10**9)
