@@ -33,17 +33,22 @@ WHO_IS = {
 }
 # Where a code comes from that no operation answers
 STAFF = "staff's actions in the admin"
-ELSEWHERE = {"not_ready": "`/readyz`"} | dict.fromkeys(
-    (
-        *("account_is_deleted", "account_state_unchanged", "admin_not_blockable", "appeal_already_decided", "application_not_in_review"),
-        *("certification_already_judged", "certifications_undecided", "hashes_differ", "last_active_admin", "own_application"),
-        *("own_version", "refund_too_large"),
-        *("release_outdated", "report_already_decided", "review_appeal_already_decided", "review_not_hidden"),
-        *("review_not_published", "role_unchanged"),
-        *("second_person_required", "tune_file_missing", "tuner_already_suspended", "version_files_required"),
+WEB_SERVER = "the web server, before any operation"
+ELSEWHERE = {
+    "not_ready": "`/readyz`",
+    **dict.fromkeys(("headers_too_large", "request_timeout", "uri_too_long"), WEB_SERVER),
+    **dict.fromkeys(
+        (
+            *("account_is_deleted", "account_state_unchanged", "admin_not_blockable", "appeal_already_decided"),
+            *("application_not_in_review", "certification_already_judged", "certifications_undecided", "hashes_differ", "last_active_admin", "own_application"),
+            *("own_version", "refund_too_large"),
+            *("release_outdated", "report_already_decided", "review_appeal_already_decided", "review_not_hidden"),
+            *("review_not_published", "role_unchanged"),
+            *("second_person_required", "tune_file_missing", "tuner_already_suspended", "version_files_required"),
+        ),
+        STAFF,
     ),
-    STAFF,
-)
+}
 EVERYWHERE = {*UNIVERSAL, *WITH_BODY, "not_authenticated", "token_invalid", "account_blocked", "method_not_allowed"}
 
 

@@ -61,15 +61,16 @@ def used_names() -> set[str]:
 
 
 def literal_codes() -> set[str]:
-    """Codes that are answered by their name: everything that `core.problems` and the callers of `problem_response` say."""
+    """Codes that are answered by their name: all that `core.problems`, `core.web_worker` and the callers of `problem_response` say."""
     codes: set[str] = set()
+    by_name = {ROOT / "core" / "problems.py", ROOT / "core" / "web_worker.py"}
     for path, tree in TREES.items():
         for node in ast.walk(tree):
-            if path == ROOT / "core" / "problems.py" and isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ProblemType":
+            if path in by_name and isinstance(node, ast.Call) and getattr(node.func, "id", "") == "ProblemType":
                 continue
-            if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "problem_response":
+            if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in {"problem_response", "_refusal"}:
                 codes |= {argument.value for argument in node.args if isinstance(argument, ast.Constant)}
-            elif path == ROOT / "core" / "problems.py" and isinstance(node, ast.Return) and node.value is not None:
+            elif path in by_name and isinstance(node, ast.Return) and node.value is not None:
                 codes |= {part.value for part in ast.walk(node.value) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
     return codes
 
