@@ -58,12 +58,13 @@ class Ordered:
         return f"EXISTS ({rows})", values
 
     def worded(self, many: int, shown: str = "1") -> tuple[str, list[Any]]:
-        """Which of the first so many have the words. Each is looked up by its key: OFFSET 0 keeps it that way."""
-        document = "SELECT b.document WHERE b.document"
-        if self.table != WORDS:
-            document = f"SELECT s.document FROM marketplace_searchrow s WHERE s.tune_id = {self.tune} AND s.document"
+        """Which of the first so many have the words: in their own row, or each looked up by its key; OFFSET 0 keeps it that way."""
         rows, values = self.first(f"LIMIT {many}")
-        return f"SELECT {shown} FROM ({rows}) AS b CROSS JOIN LATERAL ({document} @@ {QUERY} OFFSET 0) AS s", values
+        if self.table == WORDS:
+            met = f"SELECT * FROM ({rows}) AS b WHERE b.document @@ {QUERY}"
+            return f"SELECT {shown} FROM ({met}) AS b CROSS JOIN LATERAL (SELECT b.document) AS s", values
+        document = f"SELECT s.document FROM marketplace_searchrow s WHERE s.tune_id = {self.tune} AND s.document @@ {QUERY} OFFSET 0"
+        return f"SELECT {shown} FROM ({rows}) AS b CROSS JOIN LATERAL ({document}) AS s", values
 
     def matching(self, many: int, shown: str = "1") -> tuple[str, list[Any]]:
         """Which of the first so many have the words and all the rest."""

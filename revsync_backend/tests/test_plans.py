@@ -88,7 +88,7 @@ SEARCH = [
     # What many tunes have, and none has together: looked for among the first 200, then in the index.
     Screen("two common words", TUNES, {"searchrow_words"}, {"q": "economy track"}, finds=False, rows=1000),
     Screen("two common words, newest", TUNES, {"searchrow_words"}, {"q": "economy track", "ordering": "newest"}, finds=False, rows=1500),
-    Screen("no such word of a model", TUNES, {"searchrow_words"}, {**MODEL, "q": "make7"}, finds=False, rows=1500),
+    Screen("no such word of a model", TUNES, {"searchrow_words"}, {**MODEL, "q": "make3"}, finds=False, rows=1500),
     Screen("no such word of a category", TUNES, {"searchrow_words"}, {"category": "TRACK", "q": "economy"}, finds=False, rows=1500),
     # Each make and each combination of values is counted to 1,001 at most, once a minute.
     Screen("facets", f"{TUNES}facets/", {"tune_facets", "tune_price"}, rows=160_000),
