@@ -40,8 +40,8 @@ ELSEWHERE = {
     **dict.fromkeys(
         (
             *("account_is_deleted", "account_state_unchanged", "admin_not_blockable", "appeal_already_decided"),
-            *("application_not_in_review", "certification_already_judged", "certifications_undecided", "hashes_differ", "last_active_admin", "own_application"),
-            *("own_version", "refund_too_large"),
+            *("application_not_in_review", "certification_already_judged", "certifications_undecided", "hashes_differ"),
+            *("last_active_admin", "own_application", "own_version", "refund_too_large"),
             *("release_outdated", "report_already_decided", "review_appeal_already_decided", "review_not_hidden"),
             *("review_not_published", "role_unchanged"),
             *("second_person_required", "tune_file_missing", "tuner_already_suspended", "version_files_required"),
