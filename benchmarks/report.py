@@ -313,7 +313,7 @@ ran one after the other; in brackets the lowest and the highest of them.
 The floor of the signed-in endpoints verifies the token and reads the session. Its grant does the same durable work in SQL: exact limit, idempotency, locks
 on purchase and version, reservation of the license, the Download row, the ticket, the audit event; and it makes the same link and signature. The
 riders' purchases were downloaded before, so neither side counts a first download. Whether the stored object is still untouched, the application asks the
-store at most twice a minute for each object; that is in its figures, and the floor does not do it. How a search's text is read, and the rule of fitment, the
+store at most twice a minute for each object; that is in its figures, and the floor does not do it. How a search's text is read and which way it goes, and the rule of fitment, the
 floor takes from the application: they are long, in one place, and no framework's work.
 
 Tunes crowd on few models, as in life: the commonest holds about a sixth of them. Elapsed times, which depend on what else the machine does, are in
