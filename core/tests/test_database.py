@@ -1,11 +1,16 @@
 """The health check of a kept connection, and the end of every wait."""
 
 import contextlib
+import os
+import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 
 import pytest
+from django.conf import settings
 from django.db import connection, connections
 from django.db.utils import OperationalError, ProgrammingError
 
@@ -113,6 +118,35 @@ def silent(kept, monkeypatch):
     yield server
     deadlines.remove()
     server.close()
+
+
+# Asks for more than arrives in one read, and is stopped until long after its deadline while the answer comes.
+STOPPED = """
+import os, signal, sys, threading, time
+import psycopg2
+from core.database import deadlines
+connection = psycopg2.connect(sys.argv[1])
+deadlines.install(statement_seconds=0.4)
+threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGSTOP)).start()
+with connection.cursor() as cursor:
+    cursor.execute("SELECT repeat('x', 100000) FROM pg_sleep(0.2)")
+    print(len(cursor.fetchone()[0]), deadlines.gate.is_suspected)
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_that_is_there_is_read_however_late_the_process_gets_to_it(kept):
+    kept.ensure_connection()
+    known = kept.connection.get_dsn_parameters()
+    dsn = " ".join(f"{name}={known[name]}" for name in ("host", "port", "user", "dbname"))
+    command = [sys.executable, "-c", STOPPED, f"{dsn} password={kept.settings_dict['PASSWORD']}"]
+    with subprocess.Popen(command, cwd=settings.BASE_DIR, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        os.waitpid(process.pid, os.WUNTRACED)
+        time.sleep(1)
+        process.send_signal(signal.SIGCONT)
+        said = process.communicate(timeout=30)
+
+    assert said == ("100000 False\n", "")
 
 
 @pytest.mark.django_db(transaction=True)
