@@ -147,11 +147,12 @@ def reading_of(match: str, terms: Sequence[Term]) -> Reading:
 # rare, and would read all documents for a word that none has.
 _FOUND = "SELECT %s WHERE EXISTS (SELECT 1 FROM marketplace_searchrow s WHERE s.document @@ to_tsquery('revsync_search', %s))"
 # Words in a row it takes to be wherever both are: hidden, and with a condition that it thinks one row in two hundred meets, they are
-# asked of the index.
-_FOUND_IN_A_ROW = (
-    "SELECT %s WHERE EXISTS (SELECT 1 FROM marketplace_searchrow s"
-    " WHERE s.document @@ (SELECT query FROM to_tsquery('revsync_search', %s) AS query) AND (s.popularity & 0) = 0)"
-)
+# asked of the index. Only where none has them in one, which is seen in the first rows when many have.
+_FOUND_IN_A_ROW = f"""{_FOUND}
+    OR EXISTS (
+    SELECT 1 FROM marketplace_searchrow s
+     WHERE s.document @@ (SELECT query FROM to_tsquery('revsync_search', %s) AS query) AND (s.popularity & 0) = 0)
+"""
 # Trigrams are compared with every word that shares some, the more the more words there are: only for a word that nothing else
 # explains. The rest are look-ups by key.
 _FACTS = """
@@ -233,12 +234,16 @@ def _look_up(asked: Sequence[Term], joined: Sequence[str]) -> _Facts:
     facts = _Facts(slips={word: slips_of(word) for word in words})
     slips = [(word, slip) for word, few in facts.slips.items() for slip in few]
     spellings = {slip for _, slip in slips} | {half for word in words for both in halves_of(word) for half in both}
-    found = " UNION ALL ".join(_FOUND_IN_A_ROW if "<->" in query else _FOUND for query in queries.values())
-    parameters: list[Any] = [value for term in queries.items() for value in term]
+    found: list[str] = []
+    parameters: list[Any] = []
+    for whole, query in queries.items():
+        in_a_row = "<->" in query
+        found.append(_FOUND_IN_A_ROW if in_a_row else _FOUND)
+        parameters += [whole, _quoted(whole), query] if in_a_row else [whole, query]
     parameters += [words, [given[word] for word in words], list(spellings), SHORTEST_ALIKE]
     parameters += [[word for word, _ in slips], [slip for _, slip in slips], MOST_NEIGHBOURS]
     with connection.cursor() as cursor:
-        cursor.execute(_FACTS.replace("{found}", found), parameters)
+        cursor.execute(_FACTS.replace("{found}", " UNION ALL ".join(found)), parameters)
         for kind, given_word, word in cursor.fetchall():
             match kind:
                 case "found":
