@@ -25,6 +25,10 @@ from benchmarks.writes import compare_upkeep, measure_writes
 
 PARTS = ("endpoints", "plans", "writes", "together", "traffic")
 TOKEN_SECONDS = 240
+# What writers leave behind, as autovacuum does; it is off, so that nothing runs beside a measurement.
+TIDY = """
+VACUUM (ANALYZE) marketplace_tune, marketplace_browserow, marketplace_searchrow, marketplace_favorite, tuners_tunerreview, tuners_tunerprofile
+"""
 LARGE = "SELECT relname FROM pg_class WHERE relkind = 'r' AND reltuples >= %(small)s"
 HERE = Path(__file__).resolve().parent
 
@@ -123,6 +127,8 @@ def run(servers: Servers, chosen: argparse.Namespace, say: Say, *, is_loaded: bo
         found["together"] = asdict(run_together(loader, seconds=chosen.seconds))
         say(f"writers beside readers: {found['together']['errors']}, {found['together']['deadlocks']} deadlocks")
     if "traffic" in chosen.parts:
+        with loader.connection.cursor() as cursor:
+            cursor.execute(TIDY)
         loader.touch_sessions()
         servers.start_web(APPLICATION, workers=2)
         found["traffic"] = [asdict(traffic) for traffic in run_traffic(servers, loader, token_of, seconds=chosen.seconds)]
