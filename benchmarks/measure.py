@@ -230,7 +230,7 @@ def workloads(loader: Loader, token_of: Callable[[Rider], str]) -> list[Workload
         search("search_unknown", "unknown word", ["qwxzvkjh", "zzqqkkxx"]),
         search("search_typo", "typo", ["yamhaa", "kawsaki", "ducatti"]),
         search("search_two", "two words", ["stage street", "yamaha touring"]),
-        search("search_apart", "two common words that no tune shares", ["winter summit", "kawasaki yamaha"]),
+        search("search_apart", "two words that no tune shares", ["winter summit", "kawasaki yamaha"]),
         # A model's facets are kept for a minute: each request asks for another model.
         Workload("facets", "Facets of a model, not in the cache", each(f"{tunes}facets/", [{"make": a, "model": b} for a, b in models]),
                  bar=OTHER, growth_bar=SEARCH_GROWTH),

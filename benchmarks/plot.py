@@ -27,8 +27,10 @@ def floor(rows: Sequence[Any]) -> str:
         parts += _bar(y, scale, row.application_ms, row.database_ms, "application", "database")
         parts += _bar(y + BAR_HEIGHT, scale, row.floor_application_ms, row.floor_database_ms, "floor", "floor_database")
         colour = COLOURS["bar"] if not row.is_within_bar else "#222"
-        parts.append(_text(LEFT + max(row.cpu_ms, row.floor_ms) * scale + 6, y + 13, f"{row.ratio:.2f} ×", size=12, weight="bold", colour=colour))
-        x = LEFT + row.bar * row.floor_ms * scale
+        x, label = LEFT + row.bar * row.floor_ms * scale, LEFT + max(row.cpu_ms, row.floor_ms) * scale + 6
+        if label - 4 < x < label + 46:
+            label = x + 6  # the mark would go through it
+        parts.append(_text(label, y + 13, f"{row.ratio:.2f} ×", size=12, weight="bold", colour=colour))
         if x < WIDTH - RIGHT:
             parts.append(
                 f'<line x1="{x:.1f}" y1="{y - 2}" x2="{x:.1f}" y2="{y + 2 * BAR_HEIGHT + 2}" stroke="{COLOURS["bar"]}" stroke-width="2" stroke-dasharray="4 2"/>'
