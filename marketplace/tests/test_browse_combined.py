@@ -191,11 +191,27 @@ def check_with_a_vehicle(rows: list[Row], rider, verdict: str | None, orderings,
         assert ids == expected([row for row in rows if row.verdict in wanted], params, ordering), (params, ordering)
 
 
+def walk_while_tunes_change(params: dict, restless: list[UUID], chance: random.Random, *, before_page=lambda: None) -> list[UUID]:
+    """All pages of a list, while some of its tunes leave, come back, and change price, rating and popularity between them."""
+    found: list[UUID] = []
+    client, url = ApiClient(), None
+    while True:
+        before_page()
+        answer = client.get(url) if url else client.get(URL, params)
+        assert answer.status_code == 200, answer.content
+        found += [UUID(row["id"]) for row in answer.json()["results"]]
+        if (url := answer.json()["next"]) is None:
+            return found
+        some = chance.sample(restless, 9)
+        Tune.objects.filter(pk__in=some[:3]).update(status=TuneStatus.ARCHIVED, archived_at=clock.now())
+        Tune.objects.filter(pk__in=some[3:6]).update(status=TuneStatus.PUBLISHED, archived_at=None)
+        Tune.objects.filter(pk__in=some[6:]).update(price_minor=chance.randrange(30_000), rating_sum=45, rating_count=10, popularity=50)
+
+
 class TestPages:
     @pytest.mark.parametrize("scope", [{}, {"make": "Yamaha"}, {"make": "Yamaha", "model": "MT-09"}], ids=["all", "make", "model"])
     @pytest.mark.parametrize("ordering", [*ORDERINGS, "relevance"])
     def test_what_was_there_all_along_is_shown_once(self, rows: list[Row], scope: dict, ordering: str):
-        """Between two pages tunes leave, come back, and change price, rating and popularity."""
         chance = random.Random(f"{ordering}{scope}")
         params = {**scope, "page_size": 4, "ordering": ordering, "currency": "EUR"}
         if ordering == "relevance":
@@ -205,18 +221,7 @@ class TestPages:
         faithful = [tune for tune in there if tune not in restless]
         assert len(faithful) > 4
 
-        found: list[UUID] = []
-        client, url = ApiClient(), None
-        while True:
-            answer = client.get(url) if url else client.get(URL, params)
-            assert answer.status_code == 200, answer.content
-            found += [UUID(row["id"]) for row in answer.json()["results"]]
-            if (url := answer.json()["next"]) is None:
-                break
-            some = chance.sample(restless, 9)
-            Tune.objects.filter(pk__in=some[:3]).update(status=TuneStatus.ARCHIVED, archived_at=clock.now())
-            Tune.objects.filter(pk__in=some[3:6]).update(status=TuneStatus.PUBLISHED, archived_at=None)
-            Tune.objects.filter(pk__in=some[6:]).update(price_minor=chance.randrange(30_000), rating_sum=45, rating_count=10, popularity=50)
+        found = walk_while_tunes_change(params, restless, chance)
 
         assert sorted(tune for tune in found if tune in faithful) == sorted(faithful)
 

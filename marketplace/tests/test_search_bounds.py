@@ -8,16 +8,14 @@ import pytest
 from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 
-from core import clock
 from core.testing.http import ApiClient, client_for
 from garage.enums import Market
 from garage.tests.factories import VehicleFactory
-from marketplace.enums import TuneStatus
 from marketplace.models import SearchRow, Tune
 from marketplace.selectors import browse, matching
 from marketplace.selectors.fitment import get_vehicle_facts, judge_tune
 from marketplace.tests.crowd import WORDS, Row, expected, gather
-from marketplace.tests.test_browse_combined import ORDERINGS, VALUES, chosen, params_scale
+from marketplace.tests.test_browse_combined import ORDERINGS, VALUES, chosen, params_scale, walk_while_tunes_change
 
 pytestmark = [pytest.mark.django_db, pytest.mark.xdist_group("crowd")]  # one process makes the rows, and once
 
@@ -154,25 +152,15 @@ def test_what_the_index_is_asked_for_is_not_found_by_the_walk(rows: list[Row], b
 
 @pytest.mark.parametrize("ordering", [*ORDERINGS, "relevance"])
 def test_what_was_there_all_along_is_shown_once(rows: list[Row], bound, ordering: str):
-    """Between two pages tunes leave, come back, and change price, rating and popularity; and the way changes too."""
+    """And the way to them changes from page to page."""
     chance = random.Random(ordering)
     there = oracle(rows, {"q": "cobalt willow", "currency": "EUR"}, "newest")
     restless = [row.id for row in rows if chance.random() < 0.3]
     faithful = [tune for tune in there if tune not in restless]
     assert len(faithful) > 4
-    found: list[UUID] = []
-    url, params = None, {"q": "cobalt willow", "page_size": 3, "ordering": ordering, "currency": "EUR"}
-    while True:
-        bound(chance.choice(list(BOUNDS.values())))
-        answer = ApiClient().get(url) if url else ApiClient().get(URL, params)
-        assert answer.status_code == 200, answer.content
-        found += [UUID(row["id"]) for row in answer.json()["results"]]
-        if (url := answer.json()["next"]) is None:
-            break
-        some = chance.sample(restless, 9)
-        Tune.objects.filter(pk__in=some[:3]).update(status=TuneStatus.ARCHIVED, archived_at=clock.now())
-        Tune.objects.filter(pk__in=some[3:6]).update(status=TuneStatus.PUBLISHED, archived_at=None)
-        Tune.objects.filter(pk__in=some[6:]).update(price_minor=chance.randrange(30_000), rating_sum=45, rating_count=10, popularity=50)
+    params = {"q": "cobalt willow", "page_size": 3, "ordering": ordering, "currency": "EUR"}
+
+    found = walk_while_tunes_change(params, restless, chance, before_page=lambda: bound(chance.choice(list(BOUNDS.values()))))
 
     assert sorted(tune for tune in found if tune in faithful) == sorted(faithful)
 
